@@ -1,0 +1,189 @@
+"""Checkpoints that are whole or not there, and are believed only by what their manifest says.
+
+A checkpoint is filled in a temporary folder, every file is flushed to disk, MANIFEST.json is
+written last, and the folder is renamed. A reader takes a checkpoint only after every file has the
+size and SHA-256 of the manifest; a damaged one is set aside and the one before it is used.
+
+Files have suffixes of an allow list. Nothing is ever pickled or unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lorachain.errors import UserError
+from lorachain.files import (
+    fsync_file,
+    fsync_folder,
+    remove_folder,
+    replace,
+    sha256_file,
+    write_json,
+)
+from lorachain.paths import shown
+
+log = logging.getLogger("lorachain")
+
+MANIFEST = "MANIFEST.json"
+FORMAT = 1
+SUFFIXES = frozenset({".safetensors", ".json", ".jsonl", ".txt", ".md", ".jinja", ".model"})
+_NAME = re.compile(r"checkpoint-(\d+)")
+_TEMPORARY = re.compile(r"\.checkpoint-\d+\.tmp-\d+")
+
+
+class DamagedCheckpoint(Exception):
+    """A checkpoint that its manifest does not vouch for. The message says why."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A verified checkpoint. `identity` says what run it belongs to, field by field."""
+
+    folder: Path
+    step: int
+    identity: Mapping[str, Any]
+
+
+def write(root: Path, step: int, identity: Mapping[str, Any], fill: Callable[[Path], None]) -> Path:
+    """Write `root/checkpoint-<step>`; `fill` puts the files into the folder that it is given.
+
+    Raises OSError when the disk is full (nothing half-made is left, older ones are untouched) and
+    ValueError when `fill` leaves a file whose suffix is not allowed.
+    """
+    final = root / f"checkpoint-{step}"
+    temporary = root / f".checkpoint-{step}.tmp-{os.getpid()}"
+    remove_folder(temporary)
+    try:
+        temporary.mkdir(parents=True)
+        fill(temporary)
+        files = {}
+        for path in sorted(temporary.iterdir()):
+            if path.suffix not in SUFFIXES:
+                raise ValueError(f"{path.name}: files of this kind are not allowed here")
+            fsync_file(path)
+            files[path.name] = {"size": path.stat().st_size, "sha256": sha256_file(path)}
+        manifest = {"format": FORMAT, "step": step, "identity": dict(identity), "files": files}
+        write_json(temporary / MANIFEST, manifest)
+        fsync_folder(temporary)
+        if final.exists():
+            set_aside(final, "it was written again")
+        replace(temporary, final)
+        fsync_folder(root)
+    except BaseException:
+        remove_folder(temporary)
+        raise
+    return final
+
+
+def verify(folder: Path) -> Checkpoint:
+    """Check a checkpoint against its manifest. Raises DamagedCheckpoint with the reason."""
+    match = _NAME.fullmatch(folder.name)
+    if match is None or folder.is_symlink() or not folder.is_dir():
+        raise DamagedCheckpoint("it is no checkpoint folder")
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        step, files = manifest["step"], manifest["files"]
+        identity, known = manifest["identity"], manifest["format"] == FORMAT
+        entries = {str(name): (entry["size"], entry["sha256"]) for name, entry in files.items()}
+    except FileNotFoundError:
+        raise DamagedCheckpoint(f"it has no {MANIFEST}: it was never finished") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise DamagedCheckpoint(f"its {MANIFEST} cannot be read") from None
+    if not known or step != int(match[1]) or not isinstance(identity, dict):
+        raise DamagedCheckpoint(f"its {MANIFEST} belongs to another checkpoint or format")
+    present = {p.name for p in folder.iterdir()} - {MANIFEST}
+    for name in sorted(present - set(entries)):
+        raise DamagedCheckpoint(f"{name} is not in its manifest")
+    for name, (size, digest) in sorted(entries.items()):
+        file = folder / name
+        if name != Path(name).name or file.suffix not in SUFFIXES or file.is_symlink():
+            raise DamagedCheckpoint(f"its manifest names {name!r}, which is not allowed")
+        if not file.is_file():
+            raise DamagedCheckpoint(f"{name} is missing")
+        if file.stat().st_size != size:
+            raise DamagedCheckpoint(f"{name} has {file.stat().st_size} bytes instead of {size}")
+        if sha256_file(file) != digest:
+            raise DamagedCheckpoint(f"{name} is not as it was written (hash mismatch)")
+    return Checkpoint(folder, step, identity)
+
+
+def folders(root: Path) -> list[Path]:
+    """Checkpoint folders by step, highest first. Times and order on disk play no part."""
+    if not root.is_dir():
+        return []
+    found = [(int(m[1]), p) for p in root.iterdir() if (m := _NAME.fullmatch(p.name))]
+    return [path for _, path in sorted(found, reverse=True)]
+
+
+def find_latest(root: Path) -> Checkpoint | None:
+    """The valid checkpoint with the highest step; damaged ones above it are set aside.
+
+    Returns None when there is none at all. Raises UserError when there are some and every one is
+    damaged: starting afresh is then for the user to say, and nothing is deleted.
+    """
+    if not root.is_dir():
+        return None
+    for stale in root.iterdir():
+        if _TEMPORARY.fullmatch(stale.name):
+            remove_folder(stale)
+    damaged: list[tuple[Path, str]] = []
+    for folder in folders(root):
+        if not any(folder.iterdir()):
+            folder.rmdir()
+            continue
+        try:
+            found = verify(folder)
+        except DamagedCheckpoint as reason:
+            damaged.append((folder, str(reason)))
+            continue
+        for path, why in damaged:
+            set_aside(path, why)
+        return found
+    if damaged:
+        lines = "\n".join(f"  {path.name}: {why}" for path, why in damaged)
+        raise UserError(
+            f"Every checkpoint in {shown(root)} is damaged:\n{lines}\nNothing was deleted. To "
+            "start this stage from its beginning, run the same command with --restart."
+        )
+    return None
+
+
+def set_aside(folder: Path, reason: str) -> Path:
+    """Rename a checkpoint so that it is never taken again, and say so."""
+    number = 1
+    while (target := folder.with_name(f"set-aside-{number}-{folder.name}")).exists():
+        number += 1
+    replace(folder, target)
+    log.warning("%s set aside as %s: %s.", folder.name, target.name, reason)
+    return target
+
+
+def differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """'field: then ..., now ...' for each field in which two runs differ."""
+    return [
+        f"{key}: was {saved.get(key, 'not set')}, now {now.get(key, 'not set')}"
+        for key in sorted({*saved, *now})
+        if saved.get(key) != now.get(key)
+    ]
+
+
+def rotate(root: Path, keep: int, protected: int | None = None) -> None:
+    """Remove the oldest checkpoints by step beyond the newest `keep`, never step `protected`.
+
+    One that is open elsewhere is left with a warning.
+    """
+    for folder in folders(root)[keep:]:
+        if folder.name == f"checkpoint-{protected}":
+            continue
+        try:
+            remove_folder(folder)
+        except OSError as error:
+            log.warning("%s could not be removed now: %s", shown(folder), error.strerror or error)

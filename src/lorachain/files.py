@@ -1,0 +1,155 @@
+"""Files that are whole or not there: atomic writes, hashes, renames that retry, a lock."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from lorachain.errors import UserError
+
+_RETRY_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+
+
+def sha256_file(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_text(text: str) -> str:
+    """The SHA-256 of a text's UTF-8 bytes, in hexadecimal."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def canonical_json(value: Any) -> str:
+    """One spelling for one value: sorted keys, no spaces. For hashing."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def read_json(path: Path, what: str) -> Any:
+    """Parse a JSON file. `what` names it in the UserError when it cannot be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise UserError(f"{what} not found: {path}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{what} cannot be read: {path}: {error}") from None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file atomically: a reader sees the old one or the new one, never half."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file atomically (newlines stay as they are), flushed to disk."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    fsync_folder(path.parent)
+
+
+def fsync_file(path: Path) -> None:
+    """Push one file's bytes to the disk itself."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def fsync_folder(path: Path) -> None:
+    """Push a folder's entries to the disk. Windows has no such call and needs none."""
+    if os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _retried(action: Callable[[], object]) -> None:
+    """Do it again after a sharing violation: Windows refuses while another program looks on."""
+    for seconds in _RETRY_SECONDS:
+        try:
+            action()
+            return
+        except PermissionError:
+            time.sleep(seconds)
+    action()
+
+
+def replace(source: Path, target: Path) -> None:
+    """`Path.replace`, retried with back-off while the target is open elsewhere (Windows)."""
+    _retried(lambda: source.replace(target))
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder with all it holds, retried while a file in it is open elsewhere."""
+    if path.is_symlink():
+        raise UserError(f"{path} is a link, not a folder; it was left alone.")
+    if path.exists():
+        _retried(lambda: shutil.rmtree(path))
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Whether an OSError says that there is no room left (POSIX codes and WinError 112)."""
+    full = {errno.ENOSPC, errno.EDQUOT if hasattr(errno, "EDQUOT") else errno.ENOSPC}
+    return error.errno in full or getattr(error, "winerror", None) == 112
+
+
+@contextmanager
+def folder_lock(folder: Path, what: str) -> Iterator[None]:
+    """Hold `folder` for this process; a second process gets a UserError that says so.
+
+    The lock is the operating system's own (flock, or a locked byte on Windows), so it ends with
+    the process, however that ends: a file left behind by a killed run locks nobody out.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / ".lock"
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            _lock(file.fileno())
+        except OSError:
+            raise UserError(
+                f"{what} is in use by another run: {folder}. Wait until it ends, or choose "
+                "another --output."
+            ) from None
+        try:
+            yield
+        finally:
+            _unlock(file.fileno())
+
+
+if os.name == "nt":  # pragma: no cover
+    import msvcrt
+
+    def _lock(handle: int) -> None:
+        os.lseek(handle, 0, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+
+    def _unlock(handle: int) -> None:
+        os.lseek(handle, 0, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+else:
+    import fcntl
+
+    def _lock(handle: int) -> None:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _unlock(handle: int) -> None:
+        fcntl.flock(handle, fcntl.LOCK_UN)

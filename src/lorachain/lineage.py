@@ -1,0 +1,197 @@
+"""A version's lineage: what it was made from, written last, so that it marks the version whole.
+
+The first half of the parent contract stands here: before any weights load, a parent must be
+finished and unchanged, and its base, tokenizer and chat template must be this base's.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lorachain.adapters import CONFIG, WEIGHTS, adapter_config
+from lorachain.errors import UserError
+from lorachain.files import read_json, sha256_file, write_json
+from lorachain.models import Fingerprint
+from lorachain.paths import PROJECT_ROOT, absolute, quoted, shown
+
+FILE = "lineage.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """One finished version. `data` is the content of lineage.json."""
+
+    folder: Path
+    data: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The version's name: its folder's when it was made."""
+        return str(self.data["name"])
+
+    @property
+    def base_name(self) -> str:
+        """The base as its user called it."""
+        return str(self.data["base"]["name"])
+
+    @property
+    def base_fingerprint(self) -> Mapping[str, str]:
+        """The base's four hashes and their id."""
+        return self.data["base"]["fingerprint"]  # type: ignore[no-any-return]
+
+    @property
+    def adapter_sha256(self) -> str:
+        """The hash of the adapter's weights when the version was finished."""
+        return str(self.data["files"][WEIGHTS])
+
+    @property
+    def parent(self) -> Path | None:
+        """The parent's folder, as it stands relative to this one."""
+        parent = self.data["parent"]
+        return None if parent is None else absolute(self.folder, parent["path"])
+
+    def data_files(self, role: str) -> list[Mapping[str, Any]]:
+        """The data of one role: train, validation or replay."""
+        return [entry for entry in self.data["data"] if entry["role"] == role]
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a folder holds a finished version."""
+    return (folder / FILE).is_file()
+
+
+def read(folder: Path) -> Lineage:
+    """The lineage of a finished version.
+
+    Raises UserError when the folder is missing, no adapter, or not finished.
+    """
+    if not is_finished(folder):
+        if folder.is_dir() and any(folder.glob("checkpoint-*")):
+            raise UserError(
+                f"{shown(folder)} is not finished: its training stopped before the end. Run the "
+                "command that began it again; it goes on from its last checkpoint."
+            )
+        adapter_config(folder)  # says so when it is no adapter at all
+        raise UserError(
+            f"{shown(folder)} is an adapter without {FILE}: it is unfinished, or was not made "
+            "by lorachain, so what it stands on cannot be checked."
+        )
+    data = read_json(folder / FILE, "Lineage")
+    try:
+        known = data["format"] == FORMAT
+        lineage = Lineage(folder, data)
+        _ = lineage.name, lineage.base_name, lineage.base_fingerprint["id"]
+        _ = lineage.adapter_sha256, lineage.parent, lineage.data_files("train")
+    except (KeyError, TypeError):
+        raise UserError(
+            f"{shown(folder / FILE)} is damaged: it lacks what a lineage has."
+        ) from None
+    if not known:
+        raise UserError(
+            f"{shown(folder / FILE)} has format {data['format']}; this lorachain reads {FORMAT}."
+        )
+    return lineage
+
+
+def ancestors(lineage: Lineage) -> Iterator[Lineage]:
+    """The parent, its parent, ... up to V1. Raises UserError when one is gone or in a circle."""
+    seen = {lineage.folder}
+    current = lineage
+    while current.parent is not None:
+        if current.parent in seen:
+            raise UserError(f"The chain of {shown(lineage.folder)} runs in a circle.")
+        if not is_finished(current.parent):
+            raise UserError(
+                f"{current.name}'s parent is not at {shown(current.parent)} any more. Put it back "
+                "there: a chain needs all of its versions."
+            )
+        current = read(current.parent)
+        seen.add(current.folder)
+        yield current
+
+
+def problems(lineage: Lineage) -> list[str]:
+    """What is damaged or stale about one version: files, parent, data. Reads no weights."""
+    found = []
+    for name, digest in lineage.data["files"].items():
+        path = lineage.folder / name
+        if not path.is_file():
+            found.append(f"{name} is missing")
+        elif sha256_file(path) != digest:
+            found.append(f"{name} has changed since the version was finished")
+    if lineage.parent is not None:
+        recorded = lineage.data["parent"]["adapter_sha256"]
+        if not is_finished(lineage.parent):
+            found.append(f"its parent is not at {shown(lineage.parent)}")
+        elif read(lineage.parent).adapter_sha256 != recorded:
+            found.append("its parent was trained again since: this version is stale")
+    return found
+
+
+def data_notes(lineage: Lineage) -> list[str]:
+    """Training and validation files that are gone or changed: the version is good, but its rows
+    cannot be replayed or tested against."""
+    found = []
+    for entry in lineage.data["data"]:
+        path = data_path(entry)
+        if not path.is_file():
+            found.append(f"{entry['role']} data {entry['path']} is not there any more")
+        elif sha256_file(path) != entry["sha256"]:
+            found.append(f"{entry['role']} data {entry['path']} has changed since")
+    return found
+
+
+def data_path(entry: Mapping[str, Any]) -> Path:
+    """Where a data file of a lineage stands on this machine."""
+    return absolute(PROJECT_ROOT, entry["path"])
+
+
+def portable(path: Path, start: Path) -> str:
+    """`path` relative to `start` with forward slashes, or absolute where it lies elsewhere."""
+    try:
+        relative = os.path.relpath(path, start)
+    except ValueError:  # another drive
+        return path.as_posix()
+    return Path(relative).as_posix()
+
+
+def check_parent(lineage: Lineage, base: Fingerprint, base_name: str, output: Path) -> None:
+    """The parent contract, as far as it goes without weights.
+
+    Raises UserError for another base, tokenizer or chat template (naming which), for a parent
+    whose files changed, and for an output that is the parent.
+    """
+    if output == lineage.folder or output.resolve() == lineage.folder.resolve():
+        raise UserError(
+            f"The output {shown(output)} is the parent itself, which is never changed. Choose "
+            "another --output."
+        )
+    different = [
+        name
+        for name in ("config", "weights", "tokenizer", "template")
+        if lineage.base_fingerprint[name] != getattr(base, name)
+    ]
+    if different:
+        names = {"template": "chat template", "config": "model config"}
+        raise UserError(
+            f"{lineage.name} was trained on another base: it stands on {lineage.base_name} "
+            f"({lineage.base_fingerprint['id']}), and {base_name} ({base.id}) differs in its "
+            f"{', '.join(names.get(name, name) for name in different)}. An adapter works on its "
+            f"own base only: pass --base-model {quoted(lineage.base_name)}, or leave it out."
+        )
+    for name in (WEIGHTS, CONFIG):
+        if sha256_file(lineage.folder / name) != lineage.data["files"][name]:
+            raise UserError(
+                f"The parent {shown(lineage.folder)} is damaged: {name} is not as it was when the "
+                "version was finished. Restore it, or train the parent again."
+            )
+
+
+def write(folder: Path, data: Mapping[str, Any]) -> None:
+    """Write lineage.json, the mark that a version is whole. Call it last."""
+    write_json(folder / FILE, dict(data))

@@ -1,0 +1,264 @@
+"""Base models: from a name to a local folder, a fingerprint, a tokenizer, and loaded weights.
+
+A base is the hub id of an instruct model, a folder, or a built-in name. Only safetensors are
+read, code that comes with a model is never run, and after `find_base` everything is local.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import struct
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from lorachain.builtin_base import BUILTIN_BASES, ensure_builtin_base
+from lorachain.errors import UserError
+from lorachain.files import canonical_json, sha256_file, sha256_text
+from lorachain.machine import Precision, torch_dtype
+from lorachain.paths import BASES, from_user, shown
+
+log = logging.getLogger("lorachain")
+
+HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+HUB_IGNORED = ["original/*", "consolidated*", "onnx/*"]
+_VOLATILE = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache"}
+_SAMPLE_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What a base is, in four hashes and one over them.
+
+    `weights` covers every tensor's name, type and shape and 12 KiB of its bytes (start, middle,
+    end), not every byte: it tells bases apart, it does not prove a file undamaged.
+    """
+
+    config: str
+    tokenizer: str
+    template: str
+    weights: str
+
+    @property
+    def id(self) -> str:
+        """16 hexadecimal digits over all four."""
+        return sha256_text(canonical_json(asdict(self)))[:16]
+
+    def as_dict(self) -> dict[str, str]:
+        """For lineage and manifests."""
+        return asdict(self) | {"id": self.id}
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base model on this machine. `name` is what the user calls it."""
+
+    name: str
+    folder: Path
+    fingerprint: Fingerprint
+
+
+def find_base(name: str) -> Base:
+    """From a hub id, a folder or a built-in name to a checked local folder.
+
+    Raises UserError when it cannot be found or reached, is no plain safetensors model, or brings
+    code of its own.
+    """
+    folder = _locate(name)
+    _check_folder(folder, name)
+    return Base(name, folder, fingerprint(folder))
+
+
+def _locate(name: str) -> Path:
+    if name in BUILTIN_BASES:
+        return ensure_builtin_base(name, BASES)
+    path = from_user(name)
+    if path.is_dir():
+        return path
+    if path.exists() or not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or name.startswith("."):
+        raise UserError(
+            f"Base model {name!r} is neither a folder, nor a hub id such as "
+            f"Qwen/Qwen2.5-1.5B-Instruct, nor a built-in name ({', '.join(BUILTIN_BASES)})."
+        )
+    return _from_hub(name)
+
+
+def _from_hub(name: str) -> Path:
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=HUB_FILES, ignore_patterns=HUB_IGNORED))
+    except GatedRepoError:
+        raise UserError(
+            f"{name} is gated: accept its licence on its hub page, then set HF_TOKEN."
+        ) from None
+    except RepositoryNotFoundError:
+        raise UserError(
+            f"{name} does not exist on the hub (or is private: set HF_TOKEN). Check the spelling."
+        ) from None
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise UserError(
+            f"{name} is not on this machine and the hub cannot be reached "
+            f"({type(error).__name__}). Connect and run it again, pass a local folder as "
+            f"--base-model, or try the built-in base: --base-model {next(iter(BUILTIN_BASES))}."
+        ) from None
+
+
+def _check_folder(folder: Path, name: str) -> None:
+    if (folder / "adapter_config.json").exists():
+        raise UserError(
+            f"{shown(folder)} is an adapter, not a base model. To go on from it, pass it as "
+            "--source-model to fine_tune_v2.py."
+        )
+    config_path = folder / "config.json"
+    if not config_path.exists():
+        raise UserError(f"{shown(folder)} is no model folder: it has no config.json.")
+    if not list(folder.glob("*.safetensors")):
+        others = sorted(p.name for p in folder.glob("*.bin")) or ["none"]
+        raise UserError(
+            f"{name} has no safetensors weights (found: {', '.join(others)}). Pickled weights are "
+            "never opened; choose a model that is published as safetensors."
+        )
+    for file in ("config.json", "tokenizer_config.json"):
+        path = folder / file
+        if path.exists() and "auto_map" in json.loads(path.read_text(encoding="utf-8")):
+            raise UserError(
+                f"{name} wants to run code of its own ({file} has auto_map), which lorachain "
+                "never does. Choose a model that transformers supports by itself."
+            )
+
+
+def fingerprint(folder: Path) -> Fingerprint:
+    """The fingerprint of a model folder. Reads headers and samples, so it costs milliseconds."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = {k: v for k, v in config.items() if k not in _VOLATILE}
+    vocabulary = [
+        folder / file
+        for file in ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt")
+        if (folder / file).exists()
+    ]
+    return Fingerprint(
+        config=sha256_text(canonical_json(config)),
+        tokenizer=sha256_text(canonical_json([sha256_file(path) for path in vocabulary[:1]])),
+        template=sha256_text(_template_text(folder)),
+        weights=_weights_hash(folder),
+    )
+
+
+def _template_text(folder: Path) -> str:
+    path = folder / "chat_template.jinja"
+    if path.exists():
+        return path.read_text(encoding="utf-8").strip()
+    path = folder / "tokenizer_config.json"
+    if path.exists():
+        template = json.loads(path.read_text(encoding="utf-8")).get("chat_template") or ""
+        return (template if isinstance(template, str) else canonical_json(template)).strip()
+    return ""
+
+
+def _weights_hash(folder: Path) -> str:
+    """Over all tensors by name, so that another split into files gives the same hash."""
+    digests: dict[str, str] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            try:
+                (length,) = struct.unpack("<Q", file.read(8))
+                header = json.loads(file.read(length))
+            except (struct.error, ValueError, MemoryError, OverflowError):
+                raise UserError(
+                    f"{shown(path)} is damaged: its header cannot be read. Fetch the base again."
+                ) from None
+            for name, entry in header.items():
+                if name == "__metadata__":
+                    continue
+                start, end = entry["data_offsets"]
+                digest = sha256(f"{entry['dtype']}{entry['shape']}".encode())
+                for at in {start, (start + end) // 2, max(start, end - _SAMPLE_BYTES)}:
+                    file.seek(8 + length + at)
+                    digest.update(file.read(min(_SAMPLE_BYTES, end - at)))
+                digests[name] = digest.hexdigest()
+    return sha256_text(canonical_json(digests))
+
+
+def quiet_libraries() -> None:
+    """Keep the libraries' own chatter off the user's terminal; their errors still come."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("BITSANDBYTES_NOWELCOME", "1")
+    for name in ("bitsandbytes", "accelerate", "peft"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    import warnings
+
+    warnings.filterwarnings("ignore", category=FutureWarning)
+
+
+def load_tokenizer(base: Base) -> Any:
+    """The base's tokenizer, from its folder, without code of the model's own."""
+    quiet_libraries()
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(
+            base.folder, local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"The tokenizer of {base.name} cannot be loaded: {error}") from None
+
+
+def load_base(base: Base, precision: Precision, device: str, attention: str = "auto") -> Any:
+    """The base's weights in the chosen precision, on the device, frozen, in eval mode."""
+    quiet_libraries()
+    from transformers import AutoModelForCausalLM
+
+    options: dict[str, Any] = {"dtype": torch_dtype(precision.dtype)}
+    if precision.quantization != "none":
+        options["quantization_config"] = _bits_and_bytes(precision)
+        options["device_map"] = {"": 0 if device == "cuda" else "cpu"}
+    options["attn_implementation"] = "sdpa" if attention == "auto" else attention
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            base.folder,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            **options,
+        )
+    except ValueError as error:
+        if attention == "auto" and "attn_implementation" in str(error):
+            return load_base(base, precision, device, "eager")
+        raise UserError(f"{base.name} cannot be loaded: {error}") from None
+    except OSError as error:
+        raise UserError(f"{base.name} cannot be loaded: {error}") from None
+    model.requires_grad_(False)
+    model.config.use_cache = True
+    if precision.quantization == "none":
+        model = model.to(device)
+    return model.eval()
+
+
+def _bits_and_bytes(precision: Precision) -> Any:
+    from transformers import BitsAndBytesConfig
+
+    if precision.quantization == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=precision.quant_type,
+        bnb_4bit_use_double_quant=precision.double_quant,
+        bnb_4bit_compute_dtype=torch_dtype(precision.compute_dtype),
+    )

@@ -1,0 +1,1 @@
+"""Training one stage: data to tokens, tokens to batches, batches to a version."""

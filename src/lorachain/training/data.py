@@ -1,0 +1,156 @@
+"""A stage's rows: its own, its validation set, what it replays, and its ancestors' tests."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lorachain.chat import ChatEncoder
+from lorachain.config import StageConfig
+from lorachain.errors import UserError
+from lorachain.files import canonical_json, sha256_file, sha256_text
+from lorachain.lineage import Lineage, data_path, portable
+from lorachain.paths import PROJECT_ROOT, from_project, shown
+from lorachain.records import TrainingData, read_training_data
+from lorachain.training.dataset import Example, encode_rows
+from lorachain.training.replay import Replay, Source, draw
+
+log = logging.getLogger("lorachain")
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of a stage, read and checked, before anything heavy is imported."""
+
+    train: TrainingData
+    validation: TrainingData | None
+    replay: tuple[tuple[str, TrainingData], ...]  # (source's name, rows)
+    ancestors: tuple[tuple[str, TrainingData], ...]  # (version's name, its validation rows)
+
+
+@dataclass(frozen=True)
+class StageData:
+    """Encoded rows. `groups[i]` is 0 for a row of the stage's own and 1 for a replayed one."""
+
+    examples: list[Example]
+    groups: list[int]
+    validation: list[Example]
+    ancestors: dict[str, list[Example]]
+    replay: Replay | None
+
+    @property
+    def trained_tokens(self) -> int:
+        """Trained tokens of one epoch."""
+        return sum(example.trained_tokens for example in self.examples)
+
+
+def read_files(
+    config: StageConfig, train: Path, validation: Path | None, line: Sequence[Lineage]
+) -> Files:
+    """Read all files of a stage. `line` is the parent, its parent, ... up to V1.
+
+    Raises UserError for unreadable rows, and for replay data that is gone or has changed.
+    """
+    replay: list[tuple[str, TrainingData]] = []
+    if config.replay.share > 0:
+        replay = [
+            (version.name, read_training_data(_unchanged(version, entry)))
+            for version in line
+            for entry in version.data_files("train")
+        ]
+    for path in config.replay.data:
+        replay.append((Path(path).name, read_training_data(from_project(path))))
+    return Files(
+        read_training_data(train),
+        read_training_data(validation) if validation else None,
+        tuple(replay),
+        tuple(_ancestor_validation(line)),
+    )
+
+
+def _unchanged(version: Lineage, entry: Any) -> Path:
+    path = data_path(entry)
+    what = f"Replay needs the training data of {version.name}, {shown(path)}"
+    if not path.is_file():
+        raise UserError(
+            f"{what}, which is not there any more. Put it back, or pass --replay-share 0 and "
+            "name the rows to mix in with --replay-data."
+        )
+    if sha256_file(path) != entry["sha256"]:
+        raise UserError(
+            f"{what}, which has changed since {version.name} was trained. Restore it, or pass "
+            "--replay-share 0 and name the rows to mix in with --replay-data."
+        )
+    return path
+
+
+def _ancestor_validation(line: Iterable[Lineage]) -> Iterable[tuple[str, TrainingData]]:
+    for version in line:
+        for entry in version.data_files("validation"):
+            path = data_path(entry)
+            if path.is_file() and sha256_file(path) == entry["sha256"]:
+                yield version.name, read_training_data(path)
+            else:
+                log.warning(
+                    "The validation data of %s (%s) is gone or has changed: what this version "
+                    "forgets of it cannot be measured.",
+                    *(version.name, shown(path)),
+                )
+
+
+def encode_files(files: Files, encoder: ChatEncoder, config: StageConfig) -> StageData:
+    """Encode everything, draw what is replayed, and apply the length limit to the stage's rows."""
+    limit, on_overlong = config.data.max_seq_length, config.data.on_overlong
+    own = encode_rows(files.train, encoder, limit, on_overlong)
+    validation = (
+        encode_rows(files.validation, encoder, limit, on_overlong) if files.validation else []
+    )
+    replay = None
+    if files.replay:
+        sources = [
+            Source(name, encode_rows(data, encoder, limit, "drop")) for name, data in files.replay
+        ]
+        replay = draw(own, sources, config.replay.share, config.training.seed)
+        if replay.exhausted:
+            log.warning(
+                "Replay: the earlier data holds %d trained tokens, fewer than the %d that a share "
+                "of %g asks for; all of it is mixed in.",
+                *(replay.trained_tokens, replay.wanted_tokens, config.replay.share),
+            )
+    replayed = list(replay.examples) if replay else []
+    return StageData(
+        own + replayed,
+        [0] * len(own) + [1] * len(replayed),
+        validation,
+        {name: encode_rows(data, encoder, limit, "drop") for name, data in files.ancestors},
+        replay,
+    )
+
+
+def describe(files: Files, data: StageData) -> list[dict[str, Any]]:
+    """The data part of a lineage: every file with its role, hash and row count."""
+    entries = [_entry("train", files.train)]
+    if files.validation:
+        entries.append(_entry("validation", files.validation))
+    for name, source in files.replay:
+        drawn = data.replay.rows.get(name, 0) if data.replay else 0
+        entries.append(_entry("replay", source) | {"from": name, "rows_drawn": drawn})
+    return entries
+
+
+def _entry(role: str, data: TrainingData) -> dict[str, Any]:
+    return {
+        "role": role,
+        "path": portable(data.path, PROJECT_ROOT),
+        "sha256": sha256_file(data.path),
+        "format": data.format,
+        "rows": len(data.rows),
+    }
+
+
+def rows_hash(examples: Iterable[Example]) -> str:
+    """Over the tokens and masks that are trained on, in their order: 16 hexadecimal digits."""
+    return sha256_text(canonical_json([[e.ids, e.trained] for e in examples]))[:16]

@@ -1,0 +1,112 @@
+"""Rows to tokens: encoded with the base's template, overlong ones treated as the user chose."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tqdm import tqdm
+
+from lorachain.chat import ChatEncoder
+from lorachain.errors import UserError
+from lorachain.paths import shown
+from lorachain.records import ChatRow, TrainingData
+
+log = logging.getLogger("lorachain")
+
+
+@dataclass(frozen=True)
+class Example:
+    """One encoded row. `ids` and `trained` have the same length, in tokens."""
+
+    row: ChatRow
+    ids: tuple[int, ...]
+    trained: tuple[bool, ...]
+
+    @property
+    def trained_tokens(self) -> int:
+        """Tokens that carry loss: not the first, which has no context to be predicted from."""
+        return sum(self.trained[1:])
+
+
+@dataclass(frozen=True)
+class OverlongReport:
+    """What the length limit did to a file's rows."""
+
+    limit: int
+    overlong: int
+    longest: int
+    lost_answer_tokens: int
+
+
+def encode_rows(
+    data: TrainingData, encoder: ChatEncoder, limit: int, on_overlong: str
+) -> list[Example]:
+    """Encode a file's rows; apply `on_overlong` (error, drop or truncate) beyond `limit` tokens.
+
+    Raises UserError when a row is too long under `error`, when a template refuses a row (naming
+    file:line), and when nothing is left to learn from.
+    """
+    examples = []
+    rows = tqdm(data.rows, desc=f"Reading {data.path.name}", unit="row", delay=1.0, leave=False)
+    for row in rows:
+        try:
+            chat = encoder.encode(row.messages)
+        except UserError as error:
+            raise UserError(f"{row.where}: {error}") from None
+        examples.append(Example(row, chat.ids, chat.trained))
+    kept = _limit(examples, limit, on_overlong, shown(data.path))
+    trainable = [example for example in kept if example.trained_tokens > 0]
+    if len(trainable) < len(kept):
+        log.warning(
+            "%s: %d rows have no token left to learn within %d tokens and are left out.",
+            shown(data.path),
+            len(kept) - len(trainable),
+            limit,
+        )
+    if not trainable:
+        raise UserError(
+            f"{shown(data.path)}: no row has a single token to learn from within "
+            f"data.max_seq_length = {limit}. The longest row has "
+            f"{max(len(e.ids) for e in examples)} tokens."
+        )
+    return trainable
+
+
+def overlong_report(examples: Sequence[Example], limit: int) -> OverlongReport:
+    """How many rows exceed the limit, and how many answer tokens truncation would cut."""
+    over = [example for example in examples if len(example.ids) > limit]
+    return OverlongReport(
+        limit,
+        len(over),
+        max((len(example.ids) for example in examples), default=0),
+        sum(sum(example.trained[limit:]) for example in over),
+    )
+
+
+def _limit(examples: list[Example], limit: int, on_overlong: str, name: str) -> list[Example]:
+    report = overlong_report(examples, limit)
+    if not report.overlong:
+        return examples
+    facts = (
+        f"{report.overlong} of {len(examples)} rows are longer than data.max_seq_length = {limit} "
+        f"tokens (the longest has {report.longest})"
+    )
+    if on_overlong == "error":
+        first = next(example for example in examples if len(example.ids) > limit)
+        raise UserError(
+            f"{name}: {facts}; the first is {first.row.where}. Choose:\n"
+            f"  --set data.max_seq_length={report.longest}   keeps everything\n"
+            f"  --set data.on_overlong=drop       leaves those {report.overlong} rows out\n"
+            f"  --set data.on_overlong=truncate   cuts {report.lost_answer_tokens} answer tokens, "
+            "end tokens among them"
+        )
+    if on_overlong == "drop":
+        log.warning("%s: %s; they are left out.", name, facts)
+        return [example for example in examples if len(example.ids) <= limit]
+    log.warning("%s: %s; %d answer tokens are cut.", name, facts, report.lost_answer_tokens)
+    return [
+        replace(example, ids=example.ids[:limit], trained=example.trained[:limit])
+        for example in examples
+    ]

@@ -1,0 +1,286 @@
+"""One stage from settings to a finished version: check, load, train, check again, write.
+
+Everything that can be wrong is found before the base's weights are loaded. The version is whole
+when its lineage.json is there, and it is written last.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lorachain import checkpoint, lineage
+from lorachain.config import Resolved, shaping
+from lorachain.errors import Interrupted, UserError
+from lorachain.files import folder_lock
+from lorachain.lineage import Lineage
+from lorachain.machine import Machine, Precision
+from lorachain.models import Base, find_base
+from lorachain.paths import shown
+from lorachain.training.data import Files, StageData, encode_files, read_files, rows_hash
+from lorachain.training.inherit import Setting, format_table, inherit
+
+log = logging.getLogger("lorachain")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a script was asked to do."""
+
+    resolved: Resolved
+    train_data: Path
+    val_data: Path | None
+    output: Path
+    source_model: Path | None = None
+    resume: str = "auto"  # auto, never, or a checkpoint folder
+    restart: bool = False
+    again: str = ""  # the command that does this once more
+
+
+@dataclass
+class Stage:
+    """A checked request, with what was found on the way. Filled by `prepare`."""
+
+    request: Request
+    resolved: Resolved
+    parent: Lineage | None
+    line: list[Lineage]
+    settings: list[Setting]
+    files: Files
+    base: Base
+    machine: Machine
+    precision: Precision
+    tokenizer: Any
+    encoder: Any
+    data: StageData
+    started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def config(self) -> Any:
+        """The resolved settings."""
+        return self.resolved.config
+
+    @property
+    def processes(self) -> int:
+        """How many processes train together (torchrun sets it)."""
+        return int(os.environ.get("WORLD_SIZE", "1"))
+
+    def setting(self) -> dict[str, str]:
+        """Under what a probe of this stage's model is taken."""
+        return {
+            "dtype": self.precision.dtype,
+            "quantization": self.precision.quantization,
+            "device": self.machine.device,
+        }
+
+    def identity(self) -> dict[str, Any]:
+        """What a run must share with a checkpoint to go on from it, field by field."""
+        return {
+            "base": self.base.fingerprint.id,
+            "parent": self.parent.adapter_sha256 if self.parent else None,
+            "training rows": rows_hash(self.data.examples),
+            "validation rows": rows_hash(self.data.validation),
+            "processes": self.processes,
+            "precision": f"{self.precision.dtype}, {self.precision.quantization}",
+            "optimizer": self.precision.optim,
+            **shaping(self.config),
+        }
+
+
+def is_main_process() -> bool:
+    """Whether this process writes and speaks (torchrun starts several)."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def run(request: Request) -> Path:
+    """Train one version. Returns its folder.
+
+    A finished version of the same settings and data is left alone. Raises UserError for whatever
+    the user can mend, and Interrupted after Ctrl-C, when the run is saved.
+    """
+    if request.restart and is_main_process():
+        with folder_lock(request.output, "The output"):
+            pass
+        put_away(request.output)
+    if not is_main_process():
+        return _run(request)
+    existed = request.output.exists()
+    try:
+        with folder_lock(request.output, "The output"):
+            return _run(request)
+    except UserError:
+        if not existed:
+            _remove_if_empty(request.output)
+        raise
+
+
+def _run(request: Request) -> Path:
+    stage = prepare(request)
+    identity = stage.identity()
+    if lineage.is_finished(request.output):
+        _check_same(lineage.read(request.output), identity)
+        log.info("%s is finished already; nothing to do.", shown(request.output))
+        return request.output
+    found = find_checkpoint(request, identity)
+    from lorachain.training.train import train
+
+    return train(stage, identity, found)
+
+
+def put_away(output: Path) -> None:
+    """Move what stands at an output aside, whatever it is. Nothing is deleted."""
+    if not output.exists() or not any(p.name != ".lock" for p in output.iterdir()):
+        return
+    number = 1
+    while (target := output.with_name(f"{output.name}.before-restart-{number}")).exists():
+        number += 1
+    (output / ".lock").unlink(missing_ok=True)
+    output.rename(target)
+    log.info("What was at %s is now at %s.", shown(output), shown(target))
+
+
+def _remove_if_empty(output: Path) -> None:
+    if output.is_dir() and all(path.name == ".lock" for path in output.iterdir()):
+        (output / ".lock").unlink(missing_ok=True)
+        output.rmdir()
+
+
+def prepare(request: Request) -> Stage:
+    """Read, check and encode everything a stage needs, without loading the base's weights."""
+    resolved = request.resolved
+    parent: Lineage | None = None
+    settings: list[Setting] = []
+    line: list[Lineage] = []
+    if request.source_model is not None:
+        parent = lineage.read(request.source_model)
+        line = [parent, *lineage.ancestors(parent)]
+        resolved, settings = inherit(resolved, parent)
+    files = read_files(resolved.config, request.train_data, request.val_data, line)
+    base = find_base(resolved.config.model.base_model)
+    if parent is not None:
+        lineage.check_parent(parent, base.fingerprint, base.name, request.output)
+    from lorachain.chat import ChatEncoder
+    from lorachain.machine import choose, detect
+    from lorachain.models import load_tokenizer
+
+    machine = detect()
+    precision = choose(resolved, machine)
+    tokenizer = load_tokenizer(base)
+    encoder = ChatEncoder(tokenizer)
+    data = encode_files(files, encoder, resolved.config)
+    if resolved.config.training.eval_strategy != "no" and not data.validation:
+        resolved = _without_evaluation(resolved)
+    return Stage(
+        *(request, resolved, parent, line, settings, files),
+        *(base, machine, precision, tokenizer, encoder, data),
+    )
+
+
+def _without_evaluation(resolved: Resolved) -> Resolved:
+    from lorachain.config import with_values
+
+    training = resolved.config.training
+    if training.load_best_model_at_end or training.early_stopping_patience is not None:
+        raise UserError(
+            "Early stopping and best-model selection need validation data: pass --val-data."
+        )
+    log.warning("There is no validation data (--val-data): the loss on new rows is not measured.")
+    changed = {"training.eval_strategy": "no", "training.eval_steps": None}
+    return with_values(resolved, changed, "replaced")
+
+
+def find_checkpoint(request: Request, identity: Mapping[str, Any]) -> checkpoint.Checkpoint | None:
+    """The checkpoint that a run goes on from, or None for a fresh start.
+
+    Raises UserError when there is one of another run, naming each field that differs.
+    """
+    output = request.output
+    if request.resume == "never":
+        for folder in checkpoint.folders(output):
+            checkpoint.set_aside(folder, "this run was told not to resume (--resume never)")
+        return None
+    if request.resume == "auto":
+        found = checkpoint.find_latest(output)
+    else:
+        folder = Path(request.resume)
+        if folder.parent != output:
+            raise UserError(
+                f"--resume {shown(folder)} is not a checkpoint of --output {shown(output)}."
+            )
+        try:
+            found = checkpoint.verify(folder)
+        except checkpoint.DamagedCheckpoint as reason:
+            raise UserError(f"{shown(folder)} cannot be resumed: {reason}.") from None
+        for later in checkpoint.folders(output):
+            if later != folder and int(later.name.split("-")[1]) > found.step:
+                checkpoint.set_aside(later, f"this run goes on from step {found.step}")
+    if found is None:
+        return None
+    changed = checkpoint.differences(found.identity, identity)
+    if changed:
+        raise UserError(
+            f"{shown(found.folder)} belongs to another run:\n"
+            + "\n".join(f"  {line}" for line in changed)
+            + "\nPut these back to go on from it, or pass --restart to start this stage from its "
+            "beginning (what is there is moved aside, not deleted)."
+        )
+    return found
+
+
+def _check_same(version: Lineage, identity: Mapping[str, Any]) -> None:
+    changed = checkpoint.differences(version.data["identity"], identity)
+    if changed:
+        raise UserError(
+            f"{shown(version.folder)} is a finished version, made with other settings or data:\n"
+            + "\n".join(f"  {line}" for line in changed[:12])
+            + "\nA finished version is never changed. Choose another --output, or pass --restart "
+            "to train it again (the old one is moved aside, not deleted)."
+        )
+
+
+def say_what_follows(stage: Stage) -> None:
+    """The few lines that tell a person what is about to be trained, and on what."""
+    data, parent = stage.data, stage.parent
+    own = sum(group == 0 for group in data.groups)
+    log.info(
+        "%s: from %s, on %d rows%s; %d trained tokens an epoch.",
+        *(stage.request.output.name, parent.name if parent else "the base", own),
+        _replayed(stage),
+        data.trained_tokens,
+    )
+    log.info(
+        "Base %s (%s), %s%s, on %s.",
+        *(stage.base.name, stage.base.fingerprint.id, stage.precision.dtype),
+        "" if stage.precision.quantization == "none" else f", {stage.precision.quantization}",
+        stage.machine.name,
+    )
+    for sentence in stage.precision.replaced:
+        log.info("Replaced on this machine: %s.", sentence)
+    if stage.settings:
+        log.info("Settings:\n%s", format_table(stage.settings))
+
+
+def _replayed(stage: Stage) -> str:
+    replay = stage.data.replay
+    if replay is None:
+        return ""
+    share = replay.trained_tokens / stage.data.trained_tokens
+    sources = ", ".join(f"{count} of {name}" for name, count in sorted(replay.rows.items()))
+    return f" and {len(replay.examples)} replayed ({sources}; {share:.0%} of the trained tokens)"
+
+
+def interrupted(stage: Stage, step: int, total: int) -> Interrupted:
+    """What Ctrl-C ends with."""
+    again = stage.request.again or "the same command"
+    folder = stage.request.output / f"checkpoint-{step}"
+    return Interrupted(
+        f"Stopped at step {step} of {total}; it is saved in {shown(folder)}.\n"
+        f"To go on, run it again:\n  {again}"
+    )
