@@ -10,12 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from lorachain.builtin_base import ensure_builtin_base
 from lorachain.paths import BASES
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub; scripts inherit it
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+# The same examples on every run, and no verdict that depends on how busy the machine is.
+settings.register_profile("lorachain", derandomize=True, deadline=None)
+settings.load_profile("lorachain")
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,8 @@ trainable, and the model answers a fixed prompt as the parent did when it was fi
 from __future__ import annotations
 
 import logging
+import math
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ log = logging.getLogger("lorachain")
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".npy", ".npz"})
+_SHAPE = ("r", "lora_alpha", "lora_dropout", "target_modules")
 PROBE = (Message("user", "Name one thing that you can do for me."),)
 PROBE_LOGITS = 64
 # Largest difference of a probe logit that rounding explains. Logits are about 20 in size.
@@ -52,10 +55,13 @@ def adapter_config(folder: Path) -> dict[str, Any]:
     config = read_json(folder / CONFIG, "The adapter's config")
     if not isinstance(config, dict) or config.get("peft_type") != "LORA":
         raise UserError(f"{shown(folder)} is no LoRA adapter ({CONFIG} says otherwise).")
-    if config.get("auto_mapping") and config["auto_mapping"].get("parent_library", "").split(".")[
-        0
-    ] not in ("transformers", "peft"):
+    mapping = config.get("auto_mapping")
+    library = mapping.get("parent_library") if isinstance(mapping, dict) else mapping
+    if mapping and str(library).split(".")[0] not in ("transformers", "peft"):
         raise UserError(f"{shown(folder)} wants code of its own (auto_mapping), which is refused.")
+    lacking = [key for key in _SHAPE if config.get(key) is None]
+    if lacking:
+        raise UserError(f"{shown(folder / CONFIG)} is damaged: it has no {', '.join(lacking)}.")
     return config
 
 
@@ -79,24 +85,47 @@ def new_adapter(model: Any, lora: LoraSection, seed: int) -> Any:
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(seed)
-    targets = lora.target_modules
-    config = LoraConfig(
-        task_type="CAUSAL_LM",
-        r=lora.r,
-        lora_alpha=lora.lora_alpha,  # type: ignore[arg-type,unused-ignore]
-        lora_dropout=lora.lora_dropout,
-        target_modules="all-linear" if targets == "auto" else targets,
-        layers_to_transform=lora.layers_to_transform,
-        layers_pattern="layers" if lora.layers_to_transform else None,
-        use_rslora=lora.use_rslora,
-        use_dora=lora.use_dora,
-    )
+    targets: Any = lora.target_modules
+    if targets == "auto":  # PEFT's own "all-linear" cannot be limited to some layers
+        targets = "all-linear" if lora.layers_to_transform is None else _linear_names(model)
     try:
+        config = LoraConfig(
+            task_type="CAUSAL_LM",
+            r=lora.r,
+            lora_alpha=lora.lora_alpha,  # type: ignore[arg-type,unused-ignore]
+            lora_dropout=lora.lora_dropout,
+            target_modules=targets,
+            layers_to_transform=lora.layers_to_transform,
+            layers_pattern="layers" if lora.layers_to_transform else None,
+            use_rslora=lora.use_rslora,
+            use_dora=lora.use_dora,
+        )
         adapted = get_peft_model(model, config)
     except ValueError as error:
         raise UserError(f"The adapter does not fit this base: {error}") from None
+    _check_targets(adapted, lora)
     check_trainable(adapted)
     return adapted
+
+
+def _check_targets(model: Any, lora: LoraSection) -> None:
+    """PEFT passes over names and layers that the base does not have, where others match."""
+    found = model.base_model.targeted_module_names
+    wanted = [] if lora.target_modules == "auto" else lora.target_modules
+    unknown: list[Any] = [n for n in wanted if not any(f".{f}".endswith(f".{n}") for f in found)]
+    if unknown:
+        raise UserError(f"lora.target_modules: this base has no layer {', '.join(unknown)}.")
+    unknown = [n for n in lora.layers_to_transform or () if not any(f".{n}." in f for f in found)]
+    if unknown:
+        raise UserError(f"lora.layers_to_transform: this base has no layer {unknown}.")
+
+
+def _linear_names(model: Any) -> list[str]:
+    """Last names of the linear layers inside the decoder's blocks: q_proj, up_proj, ..."""
+    import torch
+
+    names = {n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
+    return sorted({name.rpartition(".")[2] for name in names if ".layers." in name})
 
 
 def continue_adapter(model: Any, folder: Path) -> Any:
@@ -104,6 +133,7 @@ def continue_adapter(model: Any, folder: Path) -> Any:
     from peft import PeftModel
 
     adapter_config(folder)
+    saved = read_tensors(folder / WEIGHTS)
     try:
         adapted = PeftModel.from_pretrained(
             model, str(folder), is_trainable=True, local_files_only=True
@@ -112,7 +142,7 @@ def continue_adapter(model: Any, folder: Path) -> Any:
         raise UserError(
             f"The adapter {shown(folder)} does not fit this base: {str(error)[:500]}"
         ) from None
-    check_arrived(adapted, read_tensors(folder / WEIGHTS), shown(folder))
+    check_arrived(adapted, saved, shown(folder))
     check_trainable(adapted)
     return adapted
 
@@ -128,22 +158,24 @@ def read_tensors(path: Path) -> dict[str, Any]:
         raise UserError(f"{shown(path)} cannot be read: {error}") from None
 
 
-def adapter_state(model: Any) -> dict[str, Any]:
-    """Copies of the active adapter's tensors on the CPU, by the names that PEFT's files use."""
+def adapter_state(model: Any, adapter: str = "default") -> dict[str, Any]:
+    """Copies of an adapter's tensors on the CPU, by the names that PEFT's files use."""
     from peft import get_peft_model_state_dict
 
-    state = get_peft_model_state_dict(model, save_embedding_layers=False)
+    state = get_peft_model_state_dict(model, adapter_name=adapter, save_embedding_layers=False)
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
 
 
-def check_arrived(model: Any, saved: Mapping[str, Any], where: str) -> None:
+def check_arrived(
+    model: Any, saved: Mapping[str, Any], where: str, adapter: str = "default"
+) -> None:
     """Every saved tensor is in the model, equal, and finite; the model has no other.
 
     Raises UserError that lists the keys that are missing, extra, of another shape, or not finite.
     """
     import torch
 
-    loaded = adapter_state(model)
+    loaded = adapter_state(model, adapter)
     missing = sorted(set(loaded) - set(saved))
     extra = sorted(set(saved) - set(loaded))
     shapes = sorted(k for k in set(saved) & set(loaded) if saved[k].shape != loaded[k].shape)
@@ -199,19 +231,20 @@ def save_adapter(model: Any, folder: Path) -> None:
     """Write the adapter's two files: plain PEFT, float32, each whole or not there."""
     from safetensors.torch import save_file
 
-    folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{WEIGHTS}.tmp"
-    save_file(adapter_state(model), str(temporary), metadata={"format": "pt"})
-    fsync_file(temporary)
-    replace(temporary, folder / WEIGHTS)
+    temporary.mkdir(parents=True, exist_ok=True)
     config = model.peft_config["default"]
     was = config.inference_mode
     config.inference_mode = True
     try:
-        config.save_pretrained(str(folder))
+        save_file(adapter_state(model), str(temporary / WEIGHTS), metadata={"format": "pt"})
+        config.save_pretrained(str(temporary))
+        for name in (WEIGHTS, CONFIG):
+            fsync_file(temporary / name)
+            replace(temporary / name, folder / name)
     finally:
         config.inference_mode = was
-    fsync_file(folder / CONFIG)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def probe(model: Any, encoder: ChatEncoder, setting: Mapping[str, str]) -> dict[str, Any]:
@@ -226,7 +259,8 @@ def probe(model: Any, encoder: ChatEncoder, setting: Mapping[str, str]) -> dict[
     with torch.no_grad():
         logits = model(input_ids=ids, use_cache=False).logits[0, -1].float()
     model.train(was_training)
-    at = torch.linspace(0, logits.numel() - 1, PROBE_LOGITS, device=device).long()
+    last = logits.numel() - 1  # whole numbers: devices round linspace differently
+    at = [i * last // (PROBE_LOGITS - 1) for i in range(PROBE_LOGITS)]
     return {
         "logits": [round(float(x), 5) for x in logits[at]],
         "top": [int(i) for i in logits.topk(5).indices],
@@ -242,7 +276,7 @@ def compare_probe(now: Mapping[str, Any], then: Mapping[str, Any]) -> float:
     differences: list[float] = [
         abs(a - b) for a, b in zip(now["logits"], then["logits"], strict=True)
     ]
-    largest = max(differences)
+    largest = max(differences, key=lambda d: (math.isnan(d), d))
     keys = ("dtype", "quantization", "device")
     same = all(now.get(key) == then.get(key) for key in keys)
     limit = PROBE_TOLERANCE[str(now["dtype"])] if same else PROBE_TOLERANCE_ACROSS

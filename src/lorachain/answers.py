@@ -160,7 +160,7 @@ def parse_answer(text: str | None, schema: Schema | Mapping[str, Any] | None = N
         readings += _repairs(unread)
         accepted = _accepted(readings, compiled)
     else:
-        doubt = doubt or any(root.is_object and root.has_colon for root in unread)
+        doubt = doubt or any(root.is_object and root.has_keys for root in unread)
     if not readings:
         return Answer(None, "none", "none", truncated=cut)
     return _choose(readings, accepted, doubt)
@@ -194,7 +194,7 @@ def _sure_readings(roots: Roots, text: str) -> tuple[list[_Reading], list[Root]]
         return [_Reading(value, "scan", False) for value in values], []
     for root in roots.found:
         new: list[_Reading] = []
-        if root.closed and root.depth <= MAX_DEPTH:
+        if root.closed:
             new = [_Reading(value, "scan", False) for value in decode(root.text)]
             if not new and any(edit.kind == "number" for edit in root.edits):
                 new = [
@@ -231,10 +231,10 @@ def _rank(reading: _Reading) -> int:
 
     A guessed object yields to a list of objects that is there for sure, not to a footnote `[1]`.
     """
-    shape, guessed = _shape(reading.value), reading.tier == "repair"
+    shape = _shape(reading.value)
     if shape == 2:
-        return 4 if guessed else 3
-    return 2 if guessed else shape
+        return 3
+    return 2 if reading.tier == "repair" else shape
 
 
 def _distinct(readings: list[_Reading]) -> list[_Reading]:
@@ -264,7 +264,7 @@ def _repairs(roots: list[Root]) -> list[_Reading]:
                 return readings
             value = repair(text)
             wanted = dict if root.is_object else list
-            # An object without a colon, or an empty one, is something that was not said.
-            if isinstance(value, wanted) and value and (root.has_colon or not root.is_object):
+            # json_repair makes `{"a" 1}` an object, and `[` a list; nobody said so.
+            if isinstance(value, wanted) and value and (root.has_keys or not root.is_object):
                 readings.append(_Reading(value, "repair", not root.closed))
     return readings

@@ -7,13 +7,11 @@ which beats the YAML, which beats the default.
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -24,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from lorachain import yamlfile
 from lorachain.errors import UserError
 from lorachain.paths import shown
 
@@ -255,8 +254,8 @@ def resolve(
             problems.append(f"--set {text}: expected section.key=value")
             continue
         try:
-            take({key.strip().replace("-", "_"): _set_value(raw)}, "set", "--set")
-        except yaml.YAMLError:
+            take({key.strip().replace("-", "_"): yamlfile.typed(raw)}, "set", "--set")
+        except yamlfile.YAMLError:
             problems.append(f"--set {text}: the value cannot be read")
     take({k: v for k, v in (flags or {}).items() if v is not None}, "flag", "flag")
     return Resolved(_build(values, problems), sources)
@@ -304,46 +303,9 @@ def _sentences(error: ValidationError) -> list[str]:
     return list(dict.fromkeys(sentences))
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML as people mean it: `1e-5` is a number, and a key that stands twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
-                continue
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{key.value} stands here twice", key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(  # YAML 1.1 asks for a point and a sign, so PyYAML reads a text
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$"),
-    list("-+.0123456789"),
-)
-
-
-def _set_value(raw: str) -> Any:
-    """The value of a --set. A text stays as it was typed: `#` begins no comment in a path."""
-    value = yaml.load(raw, _Loader)  # noqa: S506 (a SafeLoader)
-    quoted = raw.lstrip()[:1] in ("'", '"')
-    return raw.strip() if isinstance(value, str) and not quoted else value
-
-
 def read_yaml(path: Path, problems: list[str]) -> dict[str, Any]:
     """A YAML file of sections as dotted keys. Raises UserError when it cannot be read."""
-    try:
-        loaded = yaml.load(path.read_text(encoding="utf-8-sig"), _Loader)  # noqa: S506
-    except FileNotFoundError:
-        raise UserError(f"Config file not found: {shown(path)}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"Config file {shown(path)} cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"Config file {shown(path)} is not valid YAML: {error}") from None
+    loaded = yamlfile.read(path, "Config file")
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
@@ -361,10 +323,14 @@ def read_yaml(path: Path, problems: list[str]) -> dict[str, Any]:
 
 def nearest(key: str) -> str:
     """' (did you mean ...?)' for a mistyped key, or nothing when none is near."""
-    names = {name.rpartition(".")[2]: name for name in KNOWN_KEYS}
-    candidates = [*KNOWN_KEYS, *StageConfig.model_fields]
-    close = difflib.get_close_matches(key, candidates, n=1, cutoff=0.6)
-    if not close:
-        bare = difflib.get_close_matches(key.rpartition(".")[2], names, n=1, cutoff=0.75)
-        close = [names[bare[0]]] if bare else []
-    return f" (did you mean {close[0]}?)" if close else ""
+    section, _, bare = key.rpartition(".")
+
+    def likeness(known: str) -> float:
+        home, _, name = known.rpartition(".")
+        like = difflib.SequenceMatcher(None, bare, name).ratio()
+        if f"_{bare}_" in f"_{name}_" or f"_{name}_" in f"_{bare}_":  # batch_size, lora_r
+            like = max(like, 0.8)
+        return like + (0.1 if like > 0.5 and home == section else 0)
+
+    best = max((k for k in (*KNOWN_KEYS, *StageConfig.model_fields) if k != key), key=likeness)
+    return f" (did you mean {best}?)" if likeness(best) > 0.65 else ""

@@ -31,7 +31,7 @@ _OUTSIDE = re.compile(
     re.IGNORECASE,
 )
 # What may follow a bracket that opens JSON, as against one in prose ("a { brace", "[note]").
-_OBJECT_START = re.compile(r"""\s*+(?:\\*["'“{}/\#]|[\w$-]{1,64}+["']?\s*+[:=]|\Z)""")
+_OBJECT_START = re.compile(r"""\s*+(?:\\*["'“{}/\#]|[\w$-]{1,64}+["']?\s*+:|\Z)""")
 _ARRAY_START = re.compile(
     r"""\s*+(?:\\*["'“{\[\]/\#]|[-+.]?\d|(?:null|true|false|none|nan)\b|\Z)""", re.IGNORECASE
 )
@@ -70,12 +70,15 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """One outermost object or array. Offsets in `edits` count from the start of `text`."""
+    """One outermost object or array. Offsets in `edits` count from the start of `text`.
+
+    `has_keys` says that there is a colon in it, outside strings and comments.
+    """
 
     text: str
     closed: bool
     depth: int
-    has_colon: bool
+    has_keys: bool
     edits: tuple[Edit, ...]
 
     @property
@@ -162,7 +165,7 @@ def _cut_root(text: str, start: int) -> tuple[Root | None, int]:
     stack: list[str] = []
     opened = {"{": 0, "[": 0}
     edits: list[Edit] = []
-    depth, has_colon, pos = 0, False, start
+    depth, has_keys, pos = 0, False, start
     while token := _INSIDE.search(text, pos):
         mark, pos = token["mark"], token.end()
         if token["stop"]:
@@ -182,11 +185,11 @@ def _cut_root(text: str, start: int) -> tuple[Root | None, int]:
                 opened[last] -= 1
             opened[opener] -= 1
             if not stack:
-                return Root(text[start:pos], True, depth, has_colon, tuple(edits)), pos
+                return Root(text[start:pos], True, depth, has_keys, tuple(edits)), pos
             continue
-        has_colon = has_colon or mark == ":"
+        has_keys = has_keys or mark == ":"
         if mark == ":" or stack[-1] == "[":
-            edits.extend(_edit(text, pos, start, number=mark == ":" and stack[-1] == "{"))
+            edits.extend(_edit(text, pos, start, number=stack[-1] == "{"))
         if quote := _QUOTE.match(text, pos):
             rest = _STRING_REST[quote[1]].match(text, quote.end())
             if rest is None:
@@ -196,7 +199,7 @@ def _cut_root(text: str, start: int) -> tuple[Root | None, int]:
     else:
         pos = len(text)
     end = token.start() if token and token["stop"] else len(text)
-    return Root(text[start:end].rstrip(), False, depth, has_colon, tuple(edits)), pos
+    return Root(text[start:end].rstrip(), False, depth, has_keys, tuple(edits)), pos
 
 
 def _edit(text: str, pos: int, start: int, *, number: bool) -> Iterator[Edit]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from lorachain.builtin_base import BUILTIN_BASES, ensure_builtin_base
 from lorachain.errors import UserError
-from lorachain.files import canonical_json, sha256_file, sha256_text
+from lorachain.files import canonical_json, read_json, sha256_file, sha256_text
 from lorachain.machine import Precision, torch_dtype
 from lorachain.paths import BASES, from_user, shown
 
@@ -26,8 +26,11 @@ log = logging.getLogger("lorachain")
 
 HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 HUB_IGNORED = ["original/*", "consolidated*", "onnx/*"]
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
 _VOLATILE = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache"}
 _SAMPLE_BYTES = 4096
+_AGAIN = "Fetch the base again."
 
 
 @dataclass(frozen=True)
@@ -80,11 +83,15 @@ def _locate(name: str) -> Path:
     if path.is_dir():
         return path
     if path.exists() or not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or name.startswith("."):
-        raise UserError(
-            f"Base model {name!r} is neither a folder, nor a hub id such as "
-            f"Qwen/Qwen2.5-1.5B-Instruct, nor a built-in name ({', '.join(BUILTIN_BASES)})."
-        )
+        raise _unknown(name)
     return _from_hub(name)
+
+
+def _unknown(name: str) -> UserError:
+    return UserError(
+        f"Base model {name!r} is neither a folder, nor a hub id such as "
+        f"Qwen/Qwen2.5-1.5B-Instruct, nor a built-in name ({', '.join(BUILTIN_BASES)})."
+    )
 
 
 def _from_hub(name: str) -> Path:
@@ -93,12 +100,15 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
+        HFValidationError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
     )
 
     try:
         return Path(snapshot_download(name, allow_patterns=HUB_FILES, ignore_patterns=HUB_IGNORED))
+    except HFValidationError:
+        raise _unknown(name) from None
     except GatedRepoError:
         raise UserError(
             f"{name} is gated: accept its licence on its hub page, then set HF_TOKEN."
@@ -124,67 +134,105 @@ def _check_folder(folder: Path, name: str) -> None:
     config_path = folder / "config.json"
     if not config_path.exists():
         raise UserError(f"{shown(folder)} is no model folder: it has no config.json.")
-    if not list(folder.glob("*.safetensors")):
+    files = _weight_files(folder)
+    if not files:
         others = sorted(p.name for p in folder.glob("*.bin")) or ["none"]
         raise UserError(
             f"{name} has no safetensors weights (found: {', '.join(others)}). Pickled weights are "
             "never opened; choose a model that is published as safetensors."
         )
+    missing = [path.name for path in files if not path.is_file()]
+    if missing:
+        raise UserError(f"{shown(folder)} is not whole: {', '.join(missing)} missing. {_AGAIN}")
     for file in ("config.json", "tokenizer_config.json"):
-        path = folder / file
-        if path.exists() and "auto_map" in json.loads(path.read_text(encoding="utf-8")):
+        if "auto_map" in _settings(folder / file):
             raise UserError(
                 f"{name} wants to run code of its own ({file} has auto_map), which lorachain "
                 "never does. Choose a model that transformers supports by itself."
             )
 
 
+def _settings(path: Path) -> dict[str, Any]:
+    """A JSON file that holds one object; {} where there is no such file."""
+    if not path.exists():
+        return {}
+    settings = read_json(path, f"The model's {path.name}")
+    if not isinstance(settings, dict):
+        raise UserError(f"{shown(path)} is damaged: it holds no JSON object. {_AGAIN}")
+    return settings
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The files that the weights are loaded from, there or not; other safetensors are not read."""
+    index = folder / INDEX
+    if (folder / WEIGHTS).exists() or not index.exists():
+        return [path for path in [folder / WEIGHTS] if path.exists()]
+    names = _settings(index).get("weight_map")
+    names = set(names.values()) if isinstance(names, dict) else set()
+    if not names or any(not isinstance(n, str) or Path(n).name != n for n in names):
+        raise UserError(f"{shown(index)} is damaged: it does not name the weights' files. {_AGAIN}")
+    return [folder / name for name in sorted(names)]
+
+
 def fingerprint(folder: Path) -> Fingerprint:
     """The fingerprint of a model folder. Reads headers and samples, so it costs milliseconds."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = _settings(folder / "config.json")
     config = {k: v for k, v in config.items() if k not in _VOLATILE}
     vocabulary = [
         folder / file
         for file in ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt")
         if (folder / file).exists()
     ]
+    if (folder / "tokenizer.json").exists():  # then the older files are not read
+        vocabulary = vocabulary[:1]
+    tokens = _settings(folder / "tokenizer_config.json")
+    ends = [_token_text(tokens.get(key)) for key in ("bos_token", "eos_token")]
     return Fingerprint(
         config=sha256_text(canonical_json(config)),
-        tokenizer=sha256_text(canonical_json([sha256_file(path) for path in vocabulary[:1]])),
+        tokenizer=sha256_text(canonical_json([*map(sha256_file, vocabulary), *ends])),
         template=sha256_text(_template_text(folder)),
         weights=_weights_hash(folder),
     )
+
+
+def _token_text(token: Any) -> Any:
+    """A special token's text: configs hold it bare or as an object, by the release that saved."""
+    return token.get("content") if isinstance(token, dict) else token
 
 
 def _template_text(folder: Path) -> str:
     path = folder / "chat_template.jinja"
     if path.exists():
         return path.read_text(encoding="utf-8").strip()
-    path = folder / "tokenizer_config.json"
-    if path.exists():
-        template = json.loads(path.read_text(encoding="utf-8")).get("chat_template") or ""
-        return (template if isinstance(template, str) else canonical_json(template)).strip()
-    return ""
+    template = _settings(folder / "tokenizer_config.json").get("chat_template") or ""
+    return (template if isinstance(template, str) else canonical_json(template)).strip()
 
 
 def _weights_hash(folder: Path) -> str:
     """Over all tensors by name, so that another split into files gives the same hash."""
     digests: dict[str, str] = {}
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in _weight_files(folder):
+        size = path.stat().st_size
         with path.open("rb") as file:
             try:
                 (length,) = struct.unpack("<Q", file.read(8))
-                header = json.loads(file.read(length))
-            except (struct.error, ValueError, MemoryError, OverflowError):
+                header = json.loads(file.read(min(length, size)))
+                header.pop("__metadata__", None)
+                tensors = [
+                    (n, f"{e['dtype']}{e['shape']}", *e["data_offsets"]) for n, e in header.items()
+                ]
+                whole = size == 8 + length + max((end for *_, end in tensors), default=0)
+            except (struct.error, ValueError, KeyError, TypeError, AttributeError):
                 raise UserError(
-                    f"{shown(path)} is damaged: its header cannot be read. Fetch the base again."
+                    f"{shown(path)} is damaged: its header is unreadable. {_AGAIN}"
                 ) from None
-            for name, entry in header.items():
-                if name == "__metadata__":
-                    continue
-                start, end = entry["data_offsets"]
-                digest = sha256(f"{entry['dtype']}{entry['shape']}".encode())
-                for at in {start, (start + end) // 2, max(start, end - _SAMPLE_BYTES)}:
+            if not whole:
+                raise UserError(
+                    f"{shown(path)} is damaged: it is not as long as it should be. {_AGAIN}"
+                )
+            for name, kind, start, end in tensors:
+                digest = sha256(kind.encode())
+                for at in sorted({start, (start + end) // 2, max(start, end - _SAMPLE_BYTES)}):
                     file.seek(8 + length + at)
                     digest.update(file.read(min(_SAMPLE_BYTES, end - at)))
                 digests[name] = digest.hexdigest()
@@ -216,13 +264,14 @@ def load_tokenizer(base: Base) -> Any:
         return AutoTokenizer.from_pretrained(
             base.folder, local_files_only=True, trust_remote_code=False
         )
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # the tokenizers library raises bare Exceptions for a damaged file
         raise UserError(f"The tokenizer of {base.name} cannot be loaded: {error}") from None
 
 
 def load_base(base: Base, precision: Precision, device: str, attention: str = "auto") -> Any:
     """The base's weights in the chosen precision, on the device, frozen, in eval mode."""
     quiet_libraries()
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     options: dict[str, Any] = {"dtype": torch_dtype(precision.dtype)}
@@ -231,19 +280,27 @@ def load_base(base: Base, precision: Precision, device: str, attention: str = "a
         options["device_map"] = {"": 0 if device == "cuda" else "cpu"}
     options["attn_implementation"] = "sdpa" if attention == "auto" else attention
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model, loading = AutoModelForCausalLM.from_pretrained(
             base.folder,
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
+            ignore_mismatched_sizes=True,  # reported below, by name
+            output_loading_info=True,
             **options,
         )
     except ValueError as error:
         if attention == "auto" and "attn_implementation" in str(error):
             return load_base(base, precision, device, "eager")
         raise UserError(f"{base.name} cannot be loaded: {error}") from None
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise UserError(f"{base.name} cannot be loaded: {error}") from None
+    made_up = sorted({*loading["missing_keys"], *(k for k, *_ in loading["mismatched_keys"])})
+    if made_up:
+        raise UserError(
+            f"{base.name} cannot be loaded: {len(made_up)} of its tensors are missing or have "
+            f"another shape than its config says ({', '.join(made_up[:4])}). {_AGAIN}"
+        )
     model.requires_grad_(False)
     model.config.use_cache = True
     if precision.quantization == "none":

@@ -22,7 +22,7 @@ from lorachain.answers import (
     parse_answer,
 )
 from lorachain.errors import UserError
-from lorachain.jsontext import number_readings
+from lorachain.jsontext import find_roots, number_readings
 
 INTEGER = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 NUMBER = {"type": "object", "properties": {"n": {"type": "number"}}, "required": ["n"]}
@@ -153,6 +153,8 @@ SCAN: list[Case] = [
     ("thought", '<think>{"a": 0} or {</think>\n{"a": 1}', {"a": 1}),
     ("empty thought", '<think>\n</think>\n\n{"a": 1}', {"a": 1}),
     ("thought begun in the prompt", 'maybe {"a": 0, {x "</think>{"a": 1}', {"a": 1}),
+    ("and an open quote in it", 'I write {"name: x </think>{"a": 1}', {"a": 1}),
+    ("a thought's end in a string", '{"a": "</think>"}.', {"a": "</think>"}),
     ("two thoughts", '<think>a</think>{"a": 0}<think>b</think>{"a": 1}', {"a": 1}),
     ("thought inside an object", '{"a": 0, </think> {"a": 1}', {"a": 1}),
     ("a tag in a string", 'So: {"a": "<think>"}', {"a": "<think>"}),
@@ -201,6 +203,7 @@ CUT: list[Case] = [
     ("cut with a decimal comma", '{"n": 4,5, "m": [', {"n": 4.5, "m": []}),
     ("cut in a thought", '<think>hm {"a": 1}', None),
     ("nothing but the brace", "{", None),
+    ("nothing but the bracket", "[", None),
     (
         "looping until the limit",
         '{"groups": [' + '{"t": "again", "n": 1}, ' * 40 + '{"t": "aga',
@@ -212,6 +215,8 @@ NONE: list[Case] = [
     ("a quoted word before a colon is a key", 'Don\'t say "no": {"a": 1}', None),
     ("beginning lost", '"a": {"b": 1}, "c": {"d": 2}}', None),
     ("prose only", "I cannot answer that.", None),
+    ("equals signs, of which json_repair makes keys", '{"a" = "x",\n"b" = "y"\n}', None),
+    ("no key at all", '{"a"\n1}', None),
     ("a set is no object", 'Choose from {"a", "b"}.', None),
     ("a placeholder is no object", "Dear {name}, meet {x} and { y }.", None),
     ("empty", "", None),
@@ -305,6 +310,11 @@ def test_a_comma_is_a_decimal_comma_in_object_values_only(text: str) -> None:
     assert 4.5 not in (answer.value if isinstance(answer.value, list) else [answer.value])
 
 
+def test_only_what_follows_a_key_is_rewritten() -> None:
+    (root,) = find_roots('{"l": [4,5, {"n": 4,5}, "k": 4,5], "t": 4,5, 4,5}').found
+    assert [root.text[edit.start - 5 : edit.end] for edit in root.edits] == ['"n": 4,5', '"t": 4,5']
+
+
 # --- readings and the schema --------------------------------------------------------------------
 
 
@@ -322,6 +332,7 @@ def test_a_comma_is_a_decimal_comma_in_object_values_only(text: str) -> None:
         ("1 234", ["1234"]),
         ("1\u202f234,5", ["1234.5"]),
         ("+5", ["5"]),
+        ("+1.234", ["1.234"]),
         ("0,5", ["0.5"]),
         ("0,500", ["0.500"]),
         ("4,5e-3", ["4.5e-3"]),
@@ -377,10 +388,10 @@ def test_what_the_schema_does_not_settle_stays_ambiguous() -> None:
 
 
 def test_an_integer_schema_still_takes_a_whole_float_if_nothing_else_fits() -> None:
-    schema = {"properties": {"n": {"type": "integer"}, "m": {"type": "integer"}}}
-    answer = parse_answer('{"n": 1,000, "m": 3.0}', schema)
-    assert answer.value["n"] == 1000
-    assert len(answer.candidates) == 2
+    schema = {"properties": {"n": {"type": "integer", "maximum": 5}}}
+    answer = parse_answer('{"n": 1,000}', schema)
+    assert same(answer.value, {"n": 1.0})
+    assert not answer.ambiguous
 
 
 def test_many_ambiguous_numbers_are_read_all_one_way_or_all_the_other() -> None:
@@ -410,6 +421,18 @@ def test_a_broken_answer_after_an_example_is_repaired_if_the_schema_asks_for_it(
     assert parse_answer(text).ambiguous
     answer = parse_answer(text, INTEGER)
     assert (answer.value, answer.tier, answer.ambiguous) == ({"n": 7}, "repair", False)
+
+
+def test_no_guess_hides_a_list_from_the_schema() -> None:
+    answer = parse_answer('[{"n": "x"}] where {n: y}', INTEGER)
+    assert (answer.tier, answer.root_type) == ("scan", "array")
+    assert {"n": "y"} in answer.candidates
+
+
+def test_a_schema_settles_whether_an_object_was_closed_too_early() -> None:
+    text = '{"n": 1}, "m": {"k": 2}}'
+    assert parse_answer(text).ambiguous
+    assert not parse_answer(text, INTEGER).ambiguous
 
 
 def test_the_schema_may_ask_for_a_list() -> None:
@@ -473,7 +496,8 @@ def test_parsing_has_no_memory() -> None:
 def test_json_repair_is_imported_only_when_it_is_needed() -> None:
     script = (
         "import sys; from lorachain.answers import parse_answer; "
-        "parse_answer('{\"a\": 4,5}'); assert 'json_repair' not in sys.modules; "
+        "parse_answer('{\"a\": 4,5}'); parse_answer('[' * 1000); "
+        "assert 'json_repair' not in sys.modules; "
         "parse_answer(\"{'a': 1}\"); assert 'json_repair' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)

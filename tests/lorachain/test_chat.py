@@ -296,12 +296,7 @@ CONTENT = (
 )
 
 
-@settings(
-    max_examples=40,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(contents=st.lists(CONTENT, min_size=4, max_size=4))
 def test_any_content(shape: Shape, encoder: ChatEncoder, contents: list[str]) -> None:
     if shape.name == "thinking":  # strips new lines before an answer: it rewrites contents

@@ -85,17 +85,24 @@ def test_fingerprint_does_not_depend_on_the_split_into_files(
     assert fingerprint(tmp_path / "split") == fingerprint(tiny_base)
 
 
-def test_fingerprint_does_not_depend_on_where_a_tensor_lies_in_its_file(
-    tiny_base: Path, copy: Path
-) -> None:
-    """Other metadata moves every tensor by some bytes; so does another tensor in front."""
-    from safetensors.torch import load, save_file
+def test_fingerprint_does_not_depend_on_where_a_tensor_lies(tmp_path: Path) -> None:
+    """Odd sizes, so that no offset is a round number in one of the two folders."""
+    import torch
+    from safetensors.torch import save_file
 
-    path = copy / "model.safetensors"
-    tensors = load(path.read_bytes())
-    for length in (1, 100, 5000):
-        save_file(tensors, str(path), metadata={"format": "pt", "note": "x" * length})
-        assert fingerprint(copy) == fingerprint(tiny_base)
+    torch.manual_seed(0)
+    sizes = (1, 5001, 9003, 12_291, 4097)
+    tensors = {f"t{i}": torch.randint(256, (n,), dtype=torch.uint8) for i, n in enumerate(sizes)}
+    one, many = tmp_path / "one", tmp_path / "many"
+    for folder in (one, many):
+        folder.mkdir()
+        (folder / "config.json").write_text("{}", encoding="utf-8")
+    save_file(tensors, str(one / "model.safetensors"), metadata={"note": "x" * 13})
+    for name, tensor in tensors.items():
+        save_file({name: tensor}, str(many / f"model-{name}.safetensors"))
+    index = {"weight_map": {name: f"model-{name}.safetensors" for name in tensors}}
+    (many / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    assert fingerprint(one) == fingerprint(many)
 
 
 def test_fingerprint_leaves_out_files_that_are_not_loaded(tiny_base: Path, copy: Path) -> None:
@@ -218,14 +225,6 @@ def test_the_built_in_name_is_found_from_anywhere(
     assert find_base("smollm2-135m-instruct").folder == base_dir
 
 
-CANARY = """
-import os
-class Canary:
-    def __reduce__(self):
-        return (os.mkdir, ({path!r},))
-"""
-
-
 def plant_canary(path: Path) -> Path:
     """A pickle that makes a folder when it is opened. Returns that folder's path."""
     made = path.with_name("opened")
@@ -252,7 +251,7 @@ def test_pickles_beside_safetensors_are_never_opened(copy: Path) -> None:
     load_tokenizer(base)
     load_base(base, FP32, "cpu")
     assert not any(path.exists() for path in made)
-    pickle.loads((copy / "pytorch_model.bin").read_bytes())  # the canary sings when it is opened
+    pickle.loads((copy / "pytorch_model.bin").read_bytes())  # noqa: S301 (the canary does sing)
     assert made[0].exists()
 
 
@@ -278,11 +277,9 @@ def test_a_folder_without_a_config_is_no_base(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["no-such-thing", "./no/such", "/no/such/folder", "a/b/c", "~nobody/x", ""]
 )
-def test_a_name_that_is_nothing(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_name_that_is_nothing(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"neither a folder, nor a hub id|no model folder|is not on"):
+    with pytest.raises(UserError, match=r"neither a folder|no model folder|is not on this machine"):
         find_base(name)
 
 
@@ -351,13 +348,13 @@ def test_a_damaged_config_is_named(copy: Path, file: str, text: str) -> None:
 
 def test_a_damaged_tokenizer_is_a_sentence(copy: Path) -> None:
     (copy / "tokenizer.json").write_text('{"version": "1.0"', encoding="utf-8")
-    with pytest.raises(UserError, match="The tokenizer of .* cannot be loaded"):
+    with pytest.raises(UserError, match=r"The tokenizer of .* cannot be loaded"):
         load_tokenizer(find_base(str(copy)))
 
 
 def test_a_kind_of_model_that_nobody_knows(copy: Path) -> None:
     edit_json(copy / "config.json", lambda c: c.update(model_type="nobody-knows"))
-    with pytest.raises(UserError, match="cannot be loaded.*nobody-knows"):
+    with pytest.raises(UserError, match=r"cannot be loaded.*nobody-knows"):
         load_base(find_base(str(copy)), FP32, "cpu")
 
 

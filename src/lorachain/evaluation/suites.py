@@ -12,6 +12,7 @@ Two shapes are read, told apart by content, whatever the file is called:
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,6 +28,8 @@ from lorachain.files import canonical_json, sha256_file, sha256_text
 from lorachain.jsonl import raise_all, read_lines, read_objects
 from lorachain.paths import SCHEMAS, shown
 from lorachain.records import Message
+
+log = logging.getLogger("lorachain")
 
 _KNOWN = {"id", "messages", "prompt", "question", "system", "task", "schema", "expected"}
 _KNOWN |= {"reference", "checks", "cluster", "answer", "topic", "difficulty"}
@@ -85,16 +88,20 @@ def read_suite(
     items: list[Item] = []
     problems: list[str] = []
     schemas: dict[str, Schema] = {}
+    ignored: set[str] = set()
     for number, (where, row) in enumerate(_rows(path), start=1):
         try:
             item = _with_defaults(_item(row, where, number), system, schema)
             if item.schema is not None and item.schema not in schemas:
                 schemas[item.schema] = find_schema(item.schema)
             items.append(item)
+            ignored |= row.keys() - _KNOWN
         except (ValueError, UserError) as error:
             problems.append(f"{where}: {error}")
     problems += _repeated(items)
     raise_all(problems, f"{shown(path)} has items that cannot be asked")
+    if ignored:
+        log.info("%s: keys that nothing reads: %s", shown(path), ", ".join(sorted(ignored)))
     kept = items if limit is None else items[:limit]
     return Suite(path.stem, path, sha256_file(path), tuple(kept), schemas)
 
@@ -150,8 +157,6 @@ def _array(path: Path, text: str) -> list[Any] | None:
 def _item(row: Any, where: str, number: int) -> Item:
     if not isinstance(row, dict):
         raise ValueError(f"expected an object, got {type(row).__name__}")
-    if unknown := sorted(row.keys() - _KNOWN):
-        raise ValueError(f"unknown keys: {', '.join(unknown)}")
     for key in _TEXTS:
         if row.get(key) is not None and not isinstance(row[key], str):
             raise ValueError(f"`{key}` must be a text, got {type(row[key]).__name__}")
