@@ -6,6 +6,7 @@ A fixture gives the folder of a model: what users name. Nothing here ever asks a
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,17 @@ def tiny_qwen(tmp_path_factory: pytest.TempPathFactory, smol_tokenizer: Any) -> 
 
     config = Qwen2Config(tie_word_embeddings=True, **_tiny(smol_tokenizer))
     return _save(tmp_path_factory.mktemp("bases") / "tiny-qwen", config, smol_tokenizer)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """torch on one thread: for models so small that threads cost more than they bring."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def _tiny(tokenizer: Any) -> dict[str, Any]:

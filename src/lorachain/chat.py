@@ -99,7 +99,7 @@ class ChatEncoder:
         None when it writes no such token; the tokenizer's end token is then added.
         """
         texts = self._skeleton(("user", "assistant"), generation=False)
-        if len(texts) == 1:
+        if len(texts) != 3:
             return None
         tail = texts[-1]
         match = self._control.search(tail)
@@ -227,18 +227,13 @@ class ChatEncoder:
         return [*pieces, _Piece(real[at:])]
 
     def _skeleton(self, roles: tuple[str, ...], *, generation: bool) -> list[str]:
-        """The template's texts around the contents of a chat with these roles.
-
-        One text more than roles; one text alone where the template has not each content once and
-        in its place.
-        """
+        """The template's texts around the contents of a chat with these roles: one text more than
+        roles, if the template writes each content once."""
         key = (*roles, "+" if generation else ".")
         if key not in self._skeletons:
             marks = [Message(role, f"{_OPEN}{i}{_CLOSE}") for i, role in enumerate(roles)]
             rendered = self.render(marks, generation=generation)
-            parts = re.split(f"{_OPEN}([0-9]+){_CLOSE}", rendered)
-            in_order = parts[1::2] == [str(i) for i in range(len(roles))]
-            self._skeletons[key] = parts[::2] if in_order else [rendered]
+            self._skeletons[key] = re.split(f"{_OPEN}[0-9]+{_CLOSE}", rendered)
         return self._skeletons[key]
 
     def _encode_pieces(self, pieces: Iterable[_Piece]) -> list[int]:

@@ -95,7 +95,7 @@ def verify(folder: Path) -> Checkpoint:
         entries = {str(name): (entry["size"], entry["sha256"]) for name, entry in files.items()}
     except FileNotFoundError:
         raise DamagedCheckpoint(f"it has no {MANIFEST}: it was never finished") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise DamagedCheckpoint(f"its {MANIFEST} cannot be read") from None
     if not known or step != int(match[1]) or not isinstance(identity, dict):
         raise DamagedCheckpoint(f"its {MANIFEST} belongs to another checkpoint or format")
@@ -136,7 +136,7 @@ def find_latest(root: Path) -> Checkpoint | None:
             remove_folder(stale)
     damaged: list[tuple[Path, str]] = []
     for folder in folders(root):
-        if not any(folder.iterdir()):
+        if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
             folder.rmdir()
             continue
         try:
@@ -178,12 +178,12 @@ def differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 def rotate(root: Path, keep: int, protected: int | None = None) -> None:
     """Remove the oldest checkpoints by step beyond the newest `keep`, never step `protected`.
 
-    One that is open elsewhere is left with a warning.
+    One that is open elsewhere, or is no folder, is left with a warning.
     """
     for folder in folders(root)[keep:]:
         if folder.name == f"checkpoint-{protected}":
             continue
         try:
             remove_folder(folder)
-        except OSError as error:
-            log.warning("%s could not be removed now: %s", shown(folder), error.strerror or error)
+        except (OSError, UserError) as error:
+            log.warning("%s could not be removed now: %s", shown(folder), error)

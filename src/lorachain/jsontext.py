@@ -109,6 +109,7 @@ def find_roots(text: str) -> Roots:
     and a fence that ends inside a root ends the root, unclosed.
     """
     found: list[Root] = []
+    earlier: list[Root] = []
     room = {"{": MAX_ROOTS, "[": MAX_ROOTS}
     orphans, start = 0, _after_headless_thought(text)
     pos = start
@@ -118,10 +119,12 @@ def find_roots(text: str) -> Roots:
             if not token["close"]:
                 end = _thought_end(text, pos)
                 if end is None:
-                    return Roots(tuple(found), orphans, True, len(text))
+                    return Roots(tuple(found or earlier), orphans, True, len(text))
                 pos = end
-            # What stood before the end of a thought was part of it.
-            found.clear()
+            # The answer is what follows the last thought, and only if nothing does, what stood
+            # before it; what stood before a lone closing tag was thought.
+            earlier = [] if token["close"] else found or earlier
+            found = []
             orphans, start = 0, pos
             room = {"{": MAX_ROOTS, "[": MAX_ROOTS}
             continue
@@ -139,7 +142,7 @@ def find_roots(text: str) -> Roots:
         if room[bracket]:
             room[bracket] -= 1
             found.append(root)
-    return Roots(tuple(found), orphans, False, start)
+    return Roots(tuple(found or earlier), orphans, False, start)
 
 
 def _after_headless_thought(text: str) -> int:

@@ -98,14 +98,17 @@ def read(folder: Path) -> Lineage:
     return lineage
 
 
-def ancestors(lineage: Lineage) -> Iterator[Lineage]:
-    """The parent, its parent, ... up to V1. Raises UserError when one is gone or in a circle."""
+def ancestors(lineage: Lineage, *, to_the_end: bool = True) -> Iterator[Lineage]:
+    """The parent, its parent, ... up to V1. Raises UserError when one is gone or in a circle;
+    without `to_the_end`, one that is gone ends the line."""
     seen = {lineage.folder}
     current = lineage
     while current.parent is not None:
         if current.parent in seen:
             raise UserError(f"The chain of {shown(lineage.folder)} runs in a circle.")
         if not is_finished(current.parent):
+            if not to_the_end:
+                return
             raise UserError(
                 f"{current.name}'s parent is not at {shown(current.parent)} any more. Put it back "
                 "there: a chain needs all of its versions."
@@ -126,10 +129,13 @@ def problems(lineage: Lineage) -> list[str]:
             found.append(f"{name} has changed since the version was finished")
     if lineage.parent is not None:
         recorded = lineage.data["parent"]["adapter_sha256"]
-        if not is_finished(lineage.parent):
-            found.append(f"its parent is not at {shown(lineage.parent)}")
-        elif read(lineage.parent).adapter_sha256 != recorded:
-            found.append("its parent was trained again since: this version is stale")
+        try:
+            if not is_finished(lineage.parent):
+                found.append(f"its parent is not at {shown(lineage.parent)}")
+            elif read(lineage.parent).adapter_sha256 != recorded:
+                found.append("its parent was trained again since: this version is stale")
+        except UserError as error:
+            found.append(f"its parent cannot be read: {error}")
     return found
 
 

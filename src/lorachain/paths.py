@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from contextlib import suppress
 from pathlib import Path
 
@@ -40,7 +41,10 @@ def shown(path: str | Path) -> str:
     return str(relative)
 
 
-def quoted(path: str | Path) -> str:
-    """`shown`, in quotes where a shell would split it: for commands that a message offers."""
-    text = shown(path)
-    return f'"{text}"' if any(c in text for c in " &()^!'") else text
+def quoted(word: str | Path) -> str:
+    """A word of a command that a message offers: in quotes where a shell would read more into it,
+    a path as `shown`."""
+    text = shown(word) if Path(word).is_absolute() else str(word)
+    if os.name != "nt" and any(c in text for c in '"$`\\'):
+        return shlex.quote(text)
+    return f'"{text}"' if not text or any(c in text for c in " &()^!';|<>*?[]{}#~") else text

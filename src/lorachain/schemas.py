@@ -125,13 +125,15 @@ def _compile(contents: dict[str, Any], name: str, path: Path | None) -> Schema:
     waiting: list[tuple[str, dict[str, Any], Path | str]] = [(uri, contents, path or name)]
     while waiting:
         here, document, shown = waiting.pop()
+        if here in registry:
+            continue
         body = _checked(document, shown)
         resource = DRAFT202012.create_resource(body)
         registry = registry.with_resource(here, resource).crawl()
         for base, reference in _references(body, here):
             references.append((shown, base, reference))
             target = urldefrag(urljoin(base, reference)).url
-            if target in registry or any(target == known for known, _, _ in waiting):
+            if target in registry:
                 continue
             if path is None:
                 raise UserError(f"{shown}: $ref {reference!r} leads outside the schema.")
@@ -159,11 +161,11 @@ def _references(contents: Any, base: str) -> Iterator[tuple[str, str]]:
 
 def _neighbour(target: str, root: str, path: Path, shown: Path | str, reference: str) -> Path:
     """The file of the schema's folder that a URI names. Nothing else is ever opened."""
-    for folder in (urljoin(root, "."), _BASE):
-        name = unquote(target.removeprefix(folder))
-        file = path.parent / name
-        if target.startswith(folder) and not re.search(r"[/\\:]", name) and file.is_file():
-            return file
+    folder = urljoin(root, ".")
+    name = unquote(target.removeprefix(folder))
+    file = path.parent / name
+    if target.startswith(folder) and not re.search(r"[/\\:]", name) and file.is_file():
+        return file
     raise UserError(
         f"{shown}: $ref {reference!r} names no file in {path.parent}. Schemas refer only to files "
         "beside them; put the file there or mend the reference."

@@ -158,7 +158,7 @@ def test_a_diverged_run_stops_and_is_not_saved(place: Place) -> None:
 
 def test_a_version_that_did_not_train_is_not_written(place: Place) -> None:
     with pytest.raises(UserError, match="changed nothing"):
-        place.v1("v1", sets=["training.learning_rate=1e-30", "training.optim=sgd"])
+        place.v1("v1", sets=["training.learning_rate=1e-60", "training.optim=sgd"])
     assert not (place.folder / "v1" / "lineage.json").exists()
 
 

@@ -21,6 +21,8 @@ from lorachain.files import sha256_file
 from lorachain.machine import Precision
 from lorachain.models import Base, fingerprint, load_base
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 KEY = "base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight"
 SETTING = {"dtype": "fp32", "quantization": "none", "device": "cpu"}
 
@@ -277,6 +279,7 @@ def test_what_did_not_move_is_named(tiny_base: Path, made: Path) -> None:
 # --- the contract, broken ---
 
 
+@pytest.mark.filterwarnings("ignore:Found missing adapter keys")
 def test_a_missing_tensor(tiny_base: Path, parent: Path) -> None:
     edit_tensors(parent, lambda tensors: tensors.pop(KEY))
     with pytest.raises(UserError, match=rf"(?s)1 tensors are missing from the file: {KEY}"):
@@ -320,6 +323,7 @@ def test_tensors_that_arrive_otherwise_than_they_were_saved(tiny_base: Path, mad
         adapters.check_arrived(model, saved, "v1")
 
 
+@pytest.mark.filterwarnings("ignore:Found missing adapter keys")
 def test_every_problem_is_listed_at_once(tiny_base: Path, parent: Path) -> None:
     def change(tensors: dict[str, Any]) -> None:
         tensors["stray"] = tensors.pop(KEY)

@@ -180,7 +180,7 @@ def test_long_texts_neither_raise_nor_take_more_than_linear_time(unit: str) -> N
 
 
 @pytest.mark.parametrize("opening", ["{", '{"a":', "{'a': 4,5, ", "[", "<think></think>{"])
-@pytest.mark.parametrize("unit", ["{“].", '"', "'1", "{]a", ": ", "1,5", "(", "/*", ","])
+@pytest.mark.parametrize("unit", ["{“].", '"', "'1", "{]a", ": ", "1,5", "(", "/* ", ","])
 def test_a_root_that_no_tier_can_read_costs_linear_time(opening: str, unit: str) -> None:
     text = (opening + unit * MAX_CHARS)[:MAX_CHARS]
     began = time.process_time()
@@ -189,7 +189,7 @@ def test_a_root_that_no_tier_can_read_costs_linear_time(opening: str, unit: str)
 
 
 # After a key that comes twice json_repair goes on with a text of its own, made from pieces.
-@pytest.mark.parametrize("opening", ["{", '[{"a": 1, "a": 1}, '])
+@pytest.mark.parametrize("opening", ["{", "[{a: 1, a: 1}, "])
 def test_json_repair_is_stopped_before_its_cubic_time(opening: str) -> None:
     """3,000 of these characters take json_repair alone about 20 seconds."""
     began = time.process_time()

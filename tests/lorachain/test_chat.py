@@ -260,8 +260,8 @@ def test_other_alphabets_and_odd_characters(shape: Shape, encoder: ChatEncoder, 
 @pytest.mark.parametrize("text", ["\n\nindented", "  spaced", "trailing \n", " \n both \n "])
 def test_white_space_around_contents(shape: Shape, encoder: ChatEncoder, text: str) -> None:
     """Blank edges meet the template's own: the place where tokens merge if they are let."""
-    if shape.name == "thinking" and text.lstrip() != text:
-        pytest.skip("this template strips the answer itself; see the tests of rewriting templates")
+    if shape.name == "thinking":  # strips new lines before an answer: it rewrites contents
+        text = text.lstrip("\n")
     check_promises(shape, encoder, chat(text, text, text, text))
 
 

@@ -14,7 +14,8 @@ import pytest
 from lorachain import errors
 from lorachain.cli import ArgumentParser, hyphenated
 
-CLEAN = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+STREAMS = {"PYTHONUNBUFFERED", "PYTHONIOENCODING", "PYTHONUTF8"}
+CLEAN = {k: v for k, v in os.environ.items() if k not in STREAMS}
 
 
 def script(body: str) -> list[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lorachain import files
@@ -40,6 +40,7 @@ def test_hashes_are_those_of_the_bytes(tmp_path: Path) -> None:
     assert files.sha256_text("\ud800") != files.sha256_text("\ud801")  # even what is no character
 
 
+@settings(max_examples=40)
 @given(value=st.dictionaries(st.text(), JSON))
 def test_one_value_has_one_spelling(value: dict[str, Any]) -> None:
     text = files.canonical_json(value)

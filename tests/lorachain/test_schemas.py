@@ -305,6 +305,12 @@ def test_a_reference_may_lead_into_another_file(folder: Path) -> None:
     assert {p.path for p in validate([{}], schema)} == {"[0]"}
 
 
+def test_a_reference_may_be_quoted_as_a_uri(folder: Path) -> None:
+    write(folder, "one número.json", {"type": "number"})
+    schema = load_schema(write(folder, "quoted.json", {"$ref": "one%20n%C3%BAmero.json"}))
+    assert [p.kind for p in validate("x", schema)] == ["type"]
+
+
 def test_an_embedded_schema_is_found_by_its_id() -> None:
     schema = {"$defs": {"n": {"$id": "number.json", "type": "number"}}, "$ref": "number.json"}
     assert [p.kind for p in validate("x", schema)] == ["type"]
@@ -335,6 +341,8 @@ def test_a_byte_order_mark_is_accepted(folder: Path) -> None:
         ({"$schema": 7}, "$schema is 7"),
         ({"$ref": "missing.json"}, "'missing.json' names no file"),
         ({"$ref": "#/$defs/missing"}, "'#/$defs/missing' leads to nothing"),
+        ({"$dynamicRef": "#missing"}, "'#missing' leads to nothing"),
+        ('{"items":' * 400 + "{}" + "}" * 400, "nested too deeply"),
         ({"items": {"$ref": "payload_checklist.schema.json#/$defs/x"}}, "leads to nothing"),
         ({"$ref": "broken.json"}, "broken.json: the schema is not JSON"),
         ({"$ref": "../outside.json"}, "names no file"),

@@ -1,1 +1,1 @@
-
+"""Evaluation: ask versions the same questions, score the answers, compare."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -45,12 +46,13 @@ class Generator:
         adapters.adapter_config(folder)
         name = f"version_{len(self._names)}"
         try:
-            if self._names:
-                self.model.load_adapter(str(folder), adapter_name=name, local_files_only=True)
-            else:
-                self.model = PeftModel.from_pretrained(
-                    self.model, str(folder), adapter_name=name, local_files_only=True
-                )
+            with warnings.catch_warnings(action="ignore"):  # `check_arrived` says it better
+                if self._names:
+                    self.model.load_adapter(str(folder), adapter_name=name, local_files_only=True)
+                else:
+                    self.model = PeftModel.from_pretrained(
+                        self.model, str(folder), adapter_name=name, local_files_only=True
+                    )
         except (RuntimeError, ValueError, KeyError) as error:
             raise UserError(
                 f"The adapter {shown(folder)} does not fit this base: {str(error)[:500]}"

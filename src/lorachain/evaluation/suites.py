@@ -121,7 +121,7 @@ def _rows(path: Path) -> Iterator[tuple[str, Any]]:
     """(where, row) of either shape. Raises UserError for a file that is empty or neither."""
     text, line = "", 0
     for number, content in read_lines(path):  # blank lines kept, so that errors name the line
-        text += "\n" * (number - line - bool(line)) + content + "\n"
+        text += "\n" * (number - line - 1) + content + "\n"
         line = number
     if not text.strip():
         raise UserError(f"{shown(path)} is empty: there is nothing to ask.")
@@ -147,7 +147,7 @@ def _array(path: Path, text: str) -> list[Any] | None:
     if isinstance(value, dict) and isinstance(value.get("questions"), list):
         return value["questions"]  # type: ignore[no-any-return]
     if isinstance(value, dict) and any(key in value for key in _PROMPTS):
-        return None  # JSON Lines with one line, or one object over several
+        return [value] if "\n" in text.strip() else None  # one object over several lines
     raise UserError(
         f"{shown(path)} holds no questions. It must be a JSON array of objects with `question`, "
         "or JSON Lines with `messages`, `prompt` or `question`."

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lorachain.errors import UserError
 from lorachain.training.dataset import Example
 
 
@@ -24,6 +25,8 @@ class StepBatches:
     rows) are spread evenly over the epoch, so no stretch of it lacks one. With
     `window` > 1, that many steps' rows are sorted by length and dealt out again, which makes
     micro-batches of like length at the price of steps of like length.
+
+    Raises UserError when there are fewer rows than processes.
     """
 
     def __init__(
@@ -37,6 +40,11 @@ class StepBatches:
         rank: int = 0,
         processes: int = 1,
     ) -> None:
+        if len(lengths) < processes:
+            raise UserError(
+                f"{len(lengths)} rows cannot be shared by {processes} processes: each needs one at "
+                "least. Start fewer processes, or give more rows."
+            )
         self.lengths = np.asarray(lengths)
         self.groups = np.asarray(groups)
         self.rows = rows * processes

@@ -175,4 +175,5 @@ class StopOnInterrupt(TrainerCallback):  # type: ignore[misc,unused-ignore]
         if self.asked:
             control.should_save = True
             control.should_training_stop = True
-            control.should_evaluate = False
+            if args.metric_for_best_model is None:  # else the choice of the best would lack it
+                control.should_evaluate = False

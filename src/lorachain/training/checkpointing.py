@@ -18,14 +18,14 @@ import json
 import logging
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer, TrainerCallback, TrainerState
 
 from lorachain import checkpoint
 from lorachain.adapters import WEIGHTS, check_arrived, read_tensors, save_adapter
@@ -100,6 +100,12 @@ class SafeCheckpointMixin(Trainer):  # type: ignore[misc,unused-ignore]
             save_adapter(self.accelerator.unwrap_model(self.model), folder)
 
     # ---- resuming
+
+    def take_over(self, folder: Path) -> None:
+        """Be as after the last step of all. `train` would take one more where that step ends no
+        epoch."""
+        load_adapter_weights(self.accelerator.unwrap_model(self.model), folder)
+        self.state = TrainerState.load_from_json(str(folder / STATE))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         load_adapter_weights(model or self.model, Path(resume_from_checkpoint))
@@ -228,7 +234,7 @@ def save_optimizer(optimizer: Any, folder: Path) -> None:
     plain: dict[str, dict[str, Any]] = {}
     for index, entries in state["state"].items():
         plain[str(index)] = {}
-        for key, value in entries.items():
+        for key, value in _leaves(entries):
             if isinstance(value, torch.Tensor):
                 tensors[f"{index}.{key}"] = value.detach().cpu().contiguous()
             elif value is None or isinstance(value, bool | int | float | str):
@@ -245,15 +251,37 @@ def save_optimizer(optimizer: Any, folder: Path) -> None:
 def load_optimizer(optimizer: Any, folder: Path) -> None:
     """Put an optimizer's state back as `save_optimizer` found it."""
     saved = _load(folder / OPTIMIZER)
-    state: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in saved["state"].items()}
+    flat: dict[str, dict[str, Any]] = saved["state"]
     for name, tensor in read_tensors(folder / OPTIMIZER_TENSORS).items():
         index, _, key = name.partition(".")
-        state[int(index)][key] = tensor
-    groups = saved["param_groups"]
-    for group in groups:
-        if "betas" in group:
-            group["betas"] = tuple(group["betas"])
+        flat[index][key] = tensor
+    state = {int(index): _nested(entries) for index, entries in flat.items()}
+    groups = [
+        {k: tuple(v) if isinstance(v, list) and k != "params" else v for k, v in group.items()}
+        for group in saved["param_groups"]
+    ]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _leaves(entries: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """A parameter's state with its dicts opened: bitsandbytes keeps its tensors in one."""
+    for key, value in entries.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{prefix}{key}/")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """What `_leaves` opened, put together again."""
+    entries: dict[str, Any] = {}
+    for path, value in flat.items():
+        *outer, key = path.split("/")
+        inner = entries
+        for name in outer:
+            inner = inner.setdefault(name, {})
+        inner[key] = value
+    return entries
 
 
 def _dump(path: Path, value: Any) -> None:

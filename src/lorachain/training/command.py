@@ -167,10 +167,17 @@ def main(defaults: Defaults, description: str, argv: Sequence[str] | None) -> No
 
 
 def command(argv: Sequence[str]) -> str:
-    """The command that does this once more, without --restart: that would not go on but begin."""
-    words = [word for word in argv if word != "--restart"]
+    """The command that goes on from here: without --restart and --resume, which would begin again
+    or go back."""
+    words: list[str] = []
+    given = iter(argv)
+    for word in given:
+        if word == "--resume":
+            next(given, None)
+        elif word != "--restart" and not word.startswith("--resume="):
+            words.append(word)
     python = "python" if os.environ.get("VIRTUAL_ENV") else quoted(sys.executable)
-    return " ".join([python, *(quoted(w) if os.sep in w or " " in w else w for w in words)])
+    return " ".join([python, *map(quoted, words)])
 
 
 def _check_parent_asked(resolved: Resolved, defaults: Defaults) -> None:

@@ -48,27 +48,45 @@ class StageData:
 
 
 def read_files(
-    config: StageConfig, train: Path, validation: Path | None, line: Sequence[Lineage]
+    config: StageConfig,
+    train: Path,
+    validation: Path | None,
+    line: Sequence[Lineage],
+    own: str,
 ) -> Files:
-    """Read all files of a stage. `line` is the parent, its parent, ... up to V1.
+    """Read all files of a stage called `own`. `line` is the parent, its parent, ... up to V1.
 
     Raises UserError for unreadable rows, and for replay data that is gone or has changed.
     """
+    named = list(zip(distinct([own, *(v.name for v in line)])[1:], line, strict=True))
     replay: list[tuple[str, TrainingData]] = []
     if config.replay.share > 0:
         replay = [
-            (version.name, read_training_data(_unchanged(version, entry)))
-            for version in line
+            (name, read_training_data(_unchanged(version, entry)))
+            for name, version in named
             for entry in version.data_files("train")
         ]
     for path in config.replay.data:
         replay.append((Path(path).name, read_training_data(from_project(path))))
+    names = distinct([name for name, _ in replay])
     return Files(
         read_training_data(train),
         read_training_data(validation) if validation else None,
-        tuple(replay),
-        tuple(_ancestor_validation(line)),
+        tuple((name, rows) for name, (_, rows) in zip(names, replay, strict=True)),
+        tuple(_ancestor_validation(named)),
     )
+
+
+def distinct(names: Iterable[str]) -> list[str]:
+    """The same names, a later one of two that are equal with a number: final, final (2)."""
+    found: list[str] = []
+    for name in names:
+        number, label = 1, name
+        while label in found:
+            number += 1
+            label = f"{name} ({number})"
+        found.append(label)
+    return found
 
 
 def _unchanged(version: Lineage, entry: Any) -> Path:
@@ -87,17 +105,19 @@ def _unchanged(version: Lineage, entry: Any) -> Path:
     return path
 
 
-def _ancestor_validation(line: Iterable[Lineage]) -> Iterable[tuple[str, TrainingData]]:
-    for version in line:
+def _ancestor_validation(
+    named: Iterable[tuple[str, Lineage]],
+) -> Iterable[tuple[str, TrainingData]]:
+    for name, version in named:
         for entry in version.data_files("validation"):
             path = data_path(entry)
             if path.is_file() and sha256_file(path) == entry["sha256"]:
-                yield version.name, read_training_data(path)
+                yield name, read_training_data(path)
             else:
                 log.warning(
                     "The validation data of %s (%s) is gone or has changed: what this version "
                     "forgets of it cannot be measured.",
-                    *(version.name, shown(path)),
+                    *(name, shown(path)),
                 )
 
 
@@ -125,9 +145,19 @@ def encode_files(files: Files, encoder: ChatEncoder, config: StageConfig) -> Sta
         own + replayed,
         [0] * len(own) + [1] * len(replayed),
         validation,
-        {name: encode_rows(data, encoder, limit, "drop") for name, data in files.ancestors},
+        dict(_encode_ancestors(files, encoder, limit)),
         replay,
     )
+
+
+def _encode_ancestors(
+    files: Files, encoder: ChatEncoder, limit: int
+) -> Iterable[tuple[str, list[Example]]]:
+    for name, data in files.ancestors:
+        try:
+            yield name, encode_rows(data, encoder, limit, "drop")
+        except UserError as error:  # a shorter limit than the ancestor had is no mistake
+            log.warning("What this version forgets of %s cannot be measured: %s", name, error)
 
 
 def describe(files: Files, data: StageData) -> list[dict[str, Any]]:

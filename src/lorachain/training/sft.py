@@ -168,14 +168,25 @@ def warmup_steps(config: StageConfig, total: int) -> int:
 
 
 def training_arguments(
-    config: StageConfig, output: str, total: int, optim: str, fp16: bool, cpu: bool
+    config: StageConfig,
+    output: str,
+    total: int,
+    optim: str,
+    fp16: bool,
+    cpu: bool,
+    steps_per_epoch: int | None = None,
 ) -> TrainingArguments:
     """The Trainer's arguments for a stage.
+
+    With `steps_per_epoch`, evaluation each epoch becomes evaluation every so many steps: a step is
+    then evaluated before it is saved. After an epoch the Trainer evaluates what is saved already,
+    without what the evaluation found (the best loss, early stopping's patience).
 
     Raises UserError for an optimizer or scheduler that transformers does not know.
     """
     t = config.training
     best = t.load_best_model_at_end or t.early_stopping_patience is not None
+    by_epoch = t.eval_strategy == "epoch" and steps_per_epoch is not None
     try:
         return TrainingArguments(
             output_dir=output,
@@ -198,8 +209,8 @@ def training_arguments(
             seed=t.seed,
             fp16=fp16,
             use_cpu=cpu,
-            eval_strategy=t.eval_strategy,
-            eval_steps=t.eval_steps,
+            eval_strategy="steps" if by_epoch else t.eval_strategy,
+            eval_steps=steps_per_epoch if by_epoch else t.eval_steps,
             metric_for_best_model="eval_loss" if best else None,
             greater_is_better=False if best else None,
             save_strategy="steps",

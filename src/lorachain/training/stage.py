@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -105,30 +105,31 @@ def run(request: Request) -> Path:
     A finished version of the same settings and data is left alone. Raises UserError for whatever
     the user can mend, and Interrupted after Ctrl-C, when the run is saved.
     """
-    if request.restart and is_main_process():
-        with folder_lock(request.output, "The output"):
-            pass
-        put_away(request.output)
     if not is_main_process():
-        return _run(request)
+        return _run(prepare(request))
     existed = request.output.exists()
     try:
         with folder_lock(request.output, "The output"):
-            return _run(request)
+            stage = prepare(request)  # what is there is moved aside only for a run that can begin
+            if not request.restart:
+                return _run(stage)
+        put_away(request.output)  # unlocked: Windows renames no folder in which a file is open
+        existed = False
+        with folder_lock(request.output, "The output"):
+            return _run(stage)
     except UserError:
         if not existed:
             _remove_if_empty(request.output)
         raise
 
 
-def _run(request: Request) -> Path:
-    stage = prepare(request)
-    identity = stage.identity()
-    if lineage.is_finished(request.output):
+def _run(stage: Stage) -> Path:
+    request, identity = stage.request, stage.identity()
+    if not request.restart and lineage.is_finished(request.output):
         _check_same(lineage.read(request.output), identity)
         log.info("%s is finished already; nothing to do.", shown(request.output))
         return request.output
-    found = find_checkpoint(request, identity)
+    found = None if request.restart else find_checkpoint(request, identity)
     from lorachain.training.train import train
 
     return train(stage, identity, found)
@@ -162,10 +163,13 @@ def prepare(request: Request) -> Stage:
         parent = lineage.read(request.source_model)
         line = [parent, *lineage.ancestors(parent)]
         resolved, settings = inherit(resolved, parent)
-    files = read_files(resolved.config, request.train_data, request.val_data, line)
+    files = read_files(
+        resolved.config, request.train_data, request.val_data, line, request.output.name
+    )
     base = find_base(resolved.config.model.base_model)
     if parent is not None:
         lineage.check_parent(parent, base.fingerprint, base.name, request.output)
+        _check_no_ancestor(line, request.output)
     from lorachain.chat import ChatEncoder
     from lorachain.machine import choose, detect
     from lorachain.models import load_tokenizer
@@ -181,6 +185,15 @@ def prepare(request: Request) -> Stage:
         *(request, resolved, parent, line, settings, files),
         *(base, machine, precision, tokenizer, encoder, data),
     )
+
+
+def _check_no_ancestor(line: Sequence[Lineage], output: Path) -> None:
+    for version in line:
+        if output.resolve() == version.folder.resolve():
+            raise UserError(
+                f"The output {shown(output)} is {version.name}, on which {line[0].name} stands. "
+                "A version that others stand on is never changed. Choose another --output."
+            )
 
 
 def _without_evaluation(resolved: Resolved) -> Resolved:
@@ -218,9 +231,6 @@ def find_checkpoint(request: Request, identity: Mapping[str, Any]) -> checkpoint
             found = checkpoint.verify(folder)
         except checkpoint.DamagedCheckpoint as reason:
             raise UserError(f"{shown(folder)} cannot be resumed: {reason}.") from None
-        for later in checkpoint.folders(output):
-            if later != folder and int(later.name.split("-")[1]) > found.step:
-                checkpoint.set_aside(later, f"this run goes on from step {found.step}")
     if found is None:
         return None
     changed = checkpoint.differences(found.identity, identity)
@@ -231,6 +241,9 @@ def find_checkpoint(request: Request, identity: Mapping[str, Any]) -> checkpoint
             + "\nPut these back to go on from it, or pass --restart to start this stage from its "
             "beginning (what is there is moved aside, not deleted)."
         )
+    for later in checkpoint.folders(output):
+        if int(later.name.split("-")[1]) > found.step:
+            checkpoint.set_aside(later, f"this run goes on from step {found.step}")
     return found
 
 

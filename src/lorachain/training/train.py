@@ -48,7 +48,10 @@ def train(stage: Stage, identity: Mapping[str, Any], found: Checkpoint | None) -
                 stage.config.checkpoint.save_total_limit,
                 stage.config.training.load_best_model_at_end,
             )
-            trainer.train(resume_from_checkpoint=str(found.folder) if found else None)
+            if found is not None and found.step >= args.max_steps:
+                trainer.take_over(found.folder)
+            else:
+                trainer.train(resume_from_checkpoint=str(found.folder) if found else None)
             reached = trainer.state.global_step
             if stop.asked and reached < args.max_steps and not _stopped_early(trainer):
                 raise interrupted(stage, reached, args.max_steps)
@@ -68,6 +71,7 @@ def _arguments(stage: Stage) -> Any:
         stage.precision.optim,
         fp16,
         cpu=not stage.machine.cuda,
+        steps_per_epoch=len(batches),
     )
 
 
@@ -176,9 +180,12 @@ def _checkpoint_activations(stage: Stage, model: Any, tokens: int) -> None:
 
 
 def _device_batch(examples: Sequence[Example], device: str) -> dict[str, torch.Tensor]:
-    """The shortest row, cut to its last tokens: enough to compare the ways of taking the loss."""
+    """The shortest row, cut to what stands before its last trained token: enough to compare the
+    ways of taking the loss. (A row that was truncated may end with tokens that are not trained.)"""
     shortest = min(examples, key=lambda example: len(example.ids))
-    cut = Example(shortest.row, shortest.ids[-PROBE_TOKENS:], shortest.trained[-PROBE_TOKENS:])
+    end = max(i for i, trained in enumerate(shortest.trained) if trained) + 1
+    part = slice(max(0, end - PROBE_TOKENS), end)
+    cut = Example(shortest.row, shortest.ids[part], shortest.trained[part])
     return {name: tensor.to(device) for name, tensor in pad([cut], 0).items()}
 
 

@@ -57,6 +57,7 @@ def test_questions_keep_what_is_known_of_them(tmp_path: Path) -> None:
         [{"question": "Why?"}],
         {"version": 2, "questions": [{"question": "Why?"}]},
         '{"question": "Why?"}',
+        '{\n"question": "Why?"\n}',
         '\ufeff\r\n{"prompt": "Why?"}\r\n\r\n',
         '[\n\n {"messages": [{"role": "user", "content": "Why?"}]}\n]',
     ],
@@ -135,7 +136,7 @@ def test_every_bad_row_is_named_at_once(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_file_is_a_sentence(tmp_path: Path, content: str, words: str) -> None:
-    with pytest.raises(UserError, match="questions.json") as caught:
+    with pytest.raises(UserError, match=r"questions\.json") as caught:
         read(tmp_path, content)
     assert words in str(caught.value)
 

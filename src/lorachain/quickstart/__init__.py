@@ -1,0 +1,1 @@
+"""The quickstart: three versions of a real small model, trained and tested by one command."""

@@ -1,0 +1,210 @@
+"""Running the plan: train each version as its own command, then ask all of them everything."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lorachain import lineage
+from lorachain.errors import EXIT_INTERRUPTED, Interrupted
+from lorachain.evaluation.evaluate import (
+    BASE,
+    Evaluation,
+    Version,
+    evaluate_versions,
+    evaluation_precision,
+    find_version,
+)
+from lorachain.evaluation.generated import Decoding
+from lorachain.evaluation.progress import Progress
+from lorachain.evaluation.suites import read_suite
+from lorachain.evaluation.tables import format_table, rate, summary_table
+from lorachain.files import write_json, write_text
+from lorachain.jsonl import read_lines
+from lorachain.paths import quoted, shown
+from lorachain.quickstart.measure import Steps
+from lorachain.quickstart.plan import NO_REPLAY, Plan, StagePlan, stage_command, stage_data, suites
+
+log = logging.getLogger("lorachain")
+
+SUMMARY_KEYS = ("n", "strict", "parse", "schema_valid", "task_valid", "fields")
+
+
+def run(plan: Plan) -> str:
+    """Train what is not trained yet, ask what is not asked yet. Returns the closing text.
+
+    Raises Interrupted after Ctrl-C; the same command goes on. A stage that fails has said why
+    itself: its exit code is passed on by SystemExit.
+    """
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    steps = Steps(plan.folder)
+    total = len(plan.stages) + 1
+    for number, stage in enumerate(plan.stages, start=1):
+        if is_done(plan, stage):
+            log.info("[%d/%d] Version %s is finished already.", number, total, stage.name)
+            continue
+        log.info("[%d/%d] Training version %s:", number, total, stage.name)
+        with steps.step(stage.name, time.monotonic):
+            train(plan, stage)
+    log.info("[%d/%d] Asking the base and every version the same questions.", total, total)
+    with steps.step("evaluation", time.monotonic):
+        evaluation = evaluate(plan)
+    return conclude(plan, steps, evaluation)
+
+
+def is_done(plan: Plan, stage: StagePlan) -> bool:
+    """Whether a stage's version is finished, whole, and made from today's data."""
+    folder = plan.version(stage.name)
+    if not lineage.is_finished(folder):
+        return False
+    version = lineage.read(folder)
+    stage_data(plan, stage)
+    return not lineage.problems(version) and not lineage.data_notes(version)
+
+
+def train(plan: Plan, stage: StagePlan) -> None:
+    """Run one stage's command, shown as a user would type it."""
+    argv = stage_command(plan, stage)
+    log.info("  python %s", " ".join(map(quoted, argv)))
+    process = subprocess.Popen([sys.executable, *argv])
+    stopped = False
+    while True:
+        try:
+            code = process.wait()
+            break
+        except KeyboardInterrupt:  # the stage got it too, and is saving: subprocess.run kills it
+            stopped = True
+    if stopped or code == EXIT_INTERRUPTED:
+        raise Interrupted("The quickstart stopped. Run the same command again to go on.")
+    if code != 0:
+        raise SystemExit(code)
+
+
+def evaluate(plan: Plan) -> Evaluation:
+    """Every version's answers to every suite; those that are there already are not made again."""
+    from lorachain.machine import detect
+    from lorachain.models import find_base
+
+    versions = [Version(BASE), *(find_version(plan.version(s.name)) for s in plan.stages)]
+    asked = [read_suite(path) for path in suites(plan)]
+    machine = detect()
+    with Progress() as progress:
+        return evaluate_versions(
+            find_base(plan.base_model),
+            versions,
+            asked,
+            store=plan.folder / "answers",
+            machine=machine,
+            precision=evaluation_precision(versions, machine),
+            decoding=Decoding(max_new_tokens=plan.max_new_tokens),
+            batch_size=plan.batch_size,
+            on_progress=progress,
+        )
+
+
+def conclude(plan: Plan, steps: Steps, evaluation: Evaluation) -> str:
+    """Write summary.json and the page; return the tables and what they mean."""
+    summary = evaluation.summary()
+    write_json(
+        plan.folder / "summary.json",
+        {
+            "seconds": steps.seconds,
+            "peak_mb": steps.peak_mb,
+            "versions": {
+                version: {
+                    suite: {key: found[key] for key in SUMMARY_KEYS}
+                    for suite, found in by_suite.items()
+                }
+                for version, by_suite in summary.items()
+            },
+        },
+    )
+    page = write_page(plan, steps, evaluation)
+    return "\n".join(
+        [
+            "",
+            summary_table(summary),
+            "",
+            "task_valid (a valid answer of the kind that was asked for):",
+            "",
+            headline(summary),
+            "",
+            *verdicts(plan, summary),
+            f"Took {steps.seconds / 60:.1f} minutes and {steps.peak_mb:,} MB.",
+            f"The page: {shown(page)}",
+            f"Try it:   python batch_test_model.py --model {quoted(plan.version('v3'))}",
+        ]
+    )
+
+
+def headline(summary: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """Version x suite, one number each: the share of task_valid answers."""
+    names = list(next(iter(summary.values())))
+    rows = [
+        [version, *(rate(by_suite[name]["task_valid"]) for name in names)]
+        for version, by_suite in summary.items()
+    ]
+    return format_table(["version", *names], rows)
+
+
+def verdicts(plan: Plan, summary: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
+    """What each version gained and forgot, in sentences, from the numbers alone."""
+    own = {s.name: f"generation{i}_v1" for i, s in enumerate(plan.stages, start=1)}
+    own[NO_REPLAY.name] = own.get("v3", "generation3_v1")
+    lines = []
+    for stage in plan.stages:
+        now = summary[stage.name]
+        before = summary[stage.parent or BASE]
+        gained = own[stage.name]
+        text = (
+            f"{stage.name}: {rate(now[gained]['task_valid'])} on its own suite "
+            f"({rate(before[gained]['task_valid'])} before)"
+        )
+        lost = [
+            f"{name} {rate(before[name]['task_valid'])} -> {rate(now[name]['task_valid'])}"
+            for name in dict.fromkeys(own.values())
+            if name != gained and before[name]["task_valid"] - now[name]["task_valid"] > 0
+        ]
+        lines.append(f"{text}; {'forgot: ' + ', '.join(lost) if lost else 'forgot nothing'}.")
+    if NO_REPLAY.name in summary:
+        lines.append(
+            "v3_no_replay is v3 trained without earlier rows: what it forgot is what replay keeps."
+        )
+    return [*lines, ""]
+
+
+def write_page(plan: Plan, steps: Steps, evaluation: Evaluation) -> Path:
+    """The offline page with the tables, the curves and examples."""
+    from lorachain.evaluation.report import ReportData, pick_examples, render_report
+
+    path = plan.folder / "report.html"
+    summary = evaluation.summary()
+    data = ReportData(
+        title="The quickstart: three versions of one small model",
+        summary=summary,
+        facts={
+            "base": f"{evaluation.base.name} ({evaluation.base.fingerprint.id})",
+            "time": f"{steps.seconds / 60:.1f} minutes",
+            "memory": f"{steps.peak_mb:,} MB at most",
+        },
+        notes=[line for line in verdicts(plan, summary) if line],
+        losses={stage.name: curves(plan.version(stage.name)) for stage in plan.stages},
+        examples=pick_examples(evaluation),
+    )
+    write_text(path, render_report(data))
+    return path
+
+
+def curves(version: Path) -> dict[str, list[tuple[float, float]]]:
+    """Training and validation loss over steps, from a version's log."""
+    entries = [json.loads(text) for _, text in read_lines(version / "training_log.jsonl")]
+    return {
+        name: [(entry["step"], entry[key]) for entry in entries if key in entry]
+        for name, key in (("training", "loss"), ("validation", "eval_loss"))
+    }
