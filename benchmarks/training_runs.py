@@ -96,7 +96,7 @@ def labelled(examples: list[Any]) -> Any:
     )
 
 
-def load(base_name: str, dtype: str, quantize: str) -> tuple[Any, Any]:
+def load(base_name: str, dtype: str, quantize: str, attention: str = "auto") -> tuple[Any, Any]:
     """(base model, tokenizer) in a dtype, on the device."""
     import torch
 
@@ -107,7 +107,7 @@ def load(base_name: str, dtype: str, quantize: str) -> tuple[Any, Any]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     bits = "4bit" if quantize == "4bit" else "none"
     precision = Precision(dtype, bits, "bf16", "nf4", True, "adamw_torch", ())  # type: ignore[arg-type]
-    return load_base(base, precision, device), load_tokenizer(base)
+    return load_base(base, precision, device, attention), load_tokenizer(base)
 
 
 def ours(base_name: str, quantize: str, steps: int, rows_per_step: int) -> dict[str, Any]:
@@ -126,7 +126,8 @@ def ours(base_name: str, quantize: str, steps: int, rows_per_step: int) -> dict[
 
     machine = detect()
     dtype = "bf16" if machine.bf16 else "fp32"
-    model, tokenizer = load(base_name, dtype, quantize)
+    attention = "auto" if machine.cuda else "eager"  # as a stage chooses it for rows this short
+    model, tokenizer = load(base_name, dtype, quantize, attention)
     examples = encode(make_rows(steps * rows_per_step + HELD_OUT), tokenizer)
     train, held_out = examples[:-HELD_OUT], examples[-HELD_OUT:]
     model = adapters.new_adapter(model, LoraSection(**LORA), seed=42)

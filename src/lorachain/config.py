@@ -42,6 +42,8 @@ class Section(BaseModel):
     @classmethod
     def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
         annotation = cls.model_fields[str(info.field_name)].annotation
+        if value is False and "no" in get_args(annotation):
+            return "no"  # YAML reads a plain `no` as false
         if isinstance(value, bool) and bool not in (annotation, *get_args(annotation)):
             raise ValueError("this setting is not a matter of true or false")
         return value

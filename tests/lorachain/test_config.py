@@ -473,3 +473,12 @@ def test_every_setting_has_a_type_and_every_section_a_docstring() -> None:
     for name, section in StageConfig.model_fields.items():
         assert section.annotation.__doc__, name
         assert typing.get_type_hints(section.annotation)
+
+
+@pytest.mark.parametrize("text", ["no", "'no'", "No", "off"])
+def test_no_evaluation_may_be_asked_for_as_it_is_written(text: str, tmp_path: Path) -> None:
+    """YAML reads a plain `no` as false, and `no` is one of this setting's values."""
+    (tmp_path / "c.yaml").write_text(f"training: {{eval_strategy: {text}}}\n", encoding="utf-8")
+    assert resolve(None, tmp_path / "c.yaml").config.training.eval_strategy == "no"
+    found = resolve(None, None, [f"training.eval_strategy={text}"])
+    assert found.config.training.eval_strategy == "no"

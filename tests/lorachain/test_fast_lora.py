@@ -11,7 +11,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
-from lorachain.fast_lora import speed_up_lora
+from lorachain.fast_lora import CpuDropout, LoraLinear, speed_up_lora
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -184,12 +184,66 @@ def test_dropout_drops_in_training_only() -> None:
     fast, plain = both(make(lora_dropout=0.5))
     fast.eval(), plain.eval()
     torch.testing.assert_close(fast(batch()), plain(batch()), atol=1e-6, rtol=1e-6)
-    fast.train(), plain.train()
+    fast.train()
     torch.manual_seed(1)
     one = fast(batch())
     torch.manual_seed(1)
-    torch.testing.assert_close(one, plain(batch()), atol=1e-6, rtol=1e-6)  # the same are dropped
+    assert torch.equal(one, fast(batch()))  # a restored random state restores what is dropped
     assert not torch.equal(one, fast(batch()))
+
+
+@pytest.mark.parametrize("p", [0.05, 0.5])
+def test_dropout_drops_its_share_and_keeps_the_mean(p: float) -> None:
+    torch.manual_seed(0)
+    x = torch.ones(400, 500)
+    dropped = CpuDropout(p).train()(x)
+    assert float((dropped == 0).float().mean()) == pytest.approx(p, abs=0.005)
+    assert float(dropped.mean()) == pytest.approx(1, abs=0.01)
+    assert dropped.unique().tolist() == pytest.approx([0, 1 / (1 - p)])
+    # Neighbours are dropped independently of each other.
+    zero = dropped == 0
+    both_zero = (zero[:, 1:] & zero[:, :-1]).float().mean()
+    assert float(both_zero) == pytest.approx(p * p, abs=0.005)
+
+
+def test_the_trained_path_is_the_written_out_sum_with_the_same_places_dropped() -> None:
+    """Value and all three gradients, with dropout, in float64."""
+    torch.manual_seed(3)
+    x, down, up = (
+        torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+        for shape in ((7, 6), (2, 6), (5, 2))
+    )
+    weight, bias = torch.randn(5, 6, dtype=torch.float64), torch.randn(5, dtype=torch.float64)
+    places = torch.tensor([0, 5, 5, 17, 41])
+    mask = torch.ones(42, dtype=torch.float64).index_fill(0, places, 0).view(7, 6)
+    outside = torch.randn(7, 5, dtype=torch.float64)
+
+    def gradients(out: torch.Tensor) -> list[torch.Tensor]:
+        return [out, *torch.autograd.grad((out * outside).sum(), (x, down, up))]
+
+    fused = gradients(LoraLinear.apply(x, down, up, weight, bias, 1.5, places))
+    plain = gradients(x @ weight.T + bias + ((x * mask) @ down.T) @ up.T * 1.5)
+    for a, b in zip(fused, plain, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_gradient_checkpointing_drops_the_same_places_again() -> None:
+    from torch.utils.checkpoint import checkpoint
+
+    fast, _ = both(make(lora_dropout=0.5))
+    fast.train()
+
+    def gradients(through: bool) -> list[torch.Tensor]:
+        torch.manual_seed(5)
+        x = batch().requires_grad_()
+        out = checkpoint(fast, x, use_reentrant=False) if through else fast(x)
+        out.pow(2).sum().backward()
+        found = [p.grad.clone() for p in fast.parameters() if p.grad is not None]
+        fast.zero_grad()
+        return found
+
+    for a, b in zip(gradients(False), gradients(True), strict=True):
+        torch.testing.assert_close(a, b)
 
 
 def test_done_twice_is_done_once() -> None:

@@ -7,7 +7,7 @@ import logging
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,10 @@ def run(plan: Plan) -> str:
             log.info("[%d/%d] Version %s is finished already.", number, total, stage.name)
             continue
         log.info("[%d/%d] Training version %s:", number, total, stage.name)
+        # What it was made from has changed, or it has: made again, the old one moved aside.
+        again = ["--restart"] if lineage.is_finished(plan.version(stage.name)) else []
         with steps.step(stage.name, time.monotonic):
-            train(plan, stage)
+            train([*stage_command(plan, stage), *again])
     log.info("[%d/%d] Asking the base and every version the same questions.", total, total)
     with steps.step("evaluation", time.monotonic):
         evaluation = evaluate(plan)
@@ -68,9 +70,12 @@ def is_done(plan: Plan, stage: StagePlan) -> bool:
     return not lineage.problems(version) and not lineage.data_notes(version)
 
 
-def train(plan: Plan, stage: StagePlan) -> None:
-    """Run one stage's command, shown as a user would type it."""
-    argv = stage_command(plan, stage)
+def train(argv: Sequence[str]) -> None:
+    """Run one stage's command, shown as a user would type it.
+
+    Raises Interrupted after Ctrl-C, once the stage has saved, and SystemExit with the exit code
+    of a stage that failed.
+    """
     log.info("  python %s", " ".join(map(quoted, argv)))
     process = subprocess.Popen([sys.executable, *argv])
     stopped = False

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lorachain.builtin_base import BUILTIN_BASES
+
 _WIDTH, _HEIGHT = 60, 10
 
 
@@ -12,15 +14,16 @@ def model_card(data: Mapping[str, Any], logged: Sequence[Mapping[str, Any]]) -> 
     """The model card of a lineage. `logged` are the entries of its training log."""
     metrics, parent = data["metrics"], data["parent"]
     config = data["config"]
+    name = data["base"]["name"]
     lines = [
         f"# {data['name']}",
         "",
-        f"A LoRA adapter for `{data['base']['name']}` "
+        f"A LoRA adapter for `{name}` "
         + (f"that goes on from `{parent['name']}`." if parent else "trained from the base."),
         "",
         "| | |",
         "|---|---|",
-        f"| base | {data['base']['name']} ({data['base']['fingerprint']['id']}) |",
+        f"| base | {name} ({data['base']['fingerprint']['id']}) |",
         f"| parent | {parent['name'] if parent else 'none: this is version 1'} |",
         f"| adapter | r={config['lora']['r']}, alpha={config['lora']['lora_alpha']:g}, "
         f"{metrics['trainable_parameters']:,} parameters |",
@@ -56,7 +59,7 @@ def model_card(data: Mapping[str, Any], logged: Sequence[Mapping[str, Any]]) -> 
         "from peft import PeftModel",
         "from transformers import AutoModelForCausalLM",
         "",
-        f'base = AutoModelForCausalLM.from_pretrained("{data["base"]["name"]}")',
+        f'base = AutoModelForCausalLM.from_pretrained("{_loadable(name)}")',
         f'model = PeftModel.from_pretrained(base, "models/{data["name"]}")',
         "```",
         "",
@@ -67,15 +70,23 @@ def model_card(data: Mapping[str, Any], logged: Sequence[Mapping[str, Any]]) -> 
     return "\n".join(lines)
 
 
+def _loadable(base: str) -> str:
+    """A base as transformers finds it from the project's folder: it knows no built-in names."""
+    return f"models/base/{base}" if base in BUILTIN_BASES else base
+
+
 def loss_curve(logged: Sequence[Mapping[str, Any]]) -> str:
     """The training loss over steps, drawn with characters: 60 columns, 10 rows."""
     points = [(int(e["step"]), float(e["loss"])) for e in logged if "loss" in e]
     if not points:
         return "(no step was logged)"
     first, last = points[0][0], points[-1][0]
+    # Few steps reach from edge to edge; of many, each column holds as many as the next.
+    wide = last - first < _WIDTH
     columns: list[list[float]] = [[] for _ in range(_WIDTH)]
     for step, loss in points:
-        columns[(step - first) * (_WIDTH - 1) // max(1, last - first)].append(loss)
+        across, steps = (_WIDTH - 1, max(1, last - first)) if wide else (_WIDTH, last - first + 1)
+        columns[(step - first) * across // steps].append(loss)
     means = [sum(c) / len(c) if c else None for c in columns]
     known = [m for m in means if m is not None]
     low, high = min(known), max(known)

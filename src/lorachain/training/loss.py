@@ -44,16 +44,17 @@ class FusedHeadLoss(torch.autograd.Function):
         chunk = max(1, CHUNK_BYTES // (4 * weight.shape[0]))
         grad = torch.empty_like(hidden) if needs_grad else None
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        minus_one = -torch.ones((1, 1), dtype=torch.float32, device=hidden.device)
         for start in range(0, hidden.shape[0], chunk):
             part = slice(start, start + chunk)
             logits = F.linear(hidden[part], weight, bias).float()
-            log_sum = torch.logsumexp(logits, dim=-1)
-            picked = logits.gather(1, targets[part, None]).squeeze(1)
-            total += (log_sum - picked).sum()
+            log_probabilities = torch.log_softmax(logits, dim=-1)
+            del logits
+            total -= log_probabilities.gather(1, targets[part, None]).sum()
             if grad is not None:
-                logits.sub_(log_sum[:, None]).exp_()  # the softmax, in place
-                logits.scatter_add_(1, targets[part, None], -torch.ones_like(picked)[:, None])
-                torch.mm(logits.to(weight.dtype), weight, out=grad[part])
+                softmax = log_probabilities.exp_()
+                softmax.scatter_add_(1, targets[part, None], minus_one.expand(len(softmax), 1))
+                torch.mm(softmax.to(weight.dtype), weight, out=grad[part])
         ctx.save_for_backward(grad)
         return total
 
@@ -130,8 +131,8 @@ def token_loss(
 def choose_way(model: Any, tap: HeadTap, batch: Mapping[str, torch.Tensor]) -> Way:
     """The fastest way whose loss on `batch` agrees with the model's own to rounding.
 
-    Architectures that scale or cap their logits fail the first, others may fail both; the answer
-    is found by trying, so no list of architectures has to be kept.
+    Architectures that cap their logits fail the first, others may fail both; the answer is found
+    by trying, so no list of architectures has to be kept.
     """
     was_training = model.training
     model.eval()
