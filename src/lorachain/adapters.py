@@ -29,9 +29,11 @@ PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".npy", 
 _SHAPE = ("r", "lora_alpha", "lora_dropout", "target_modules")
 PROBE = (Message("user", "Name one thing that you can do for me."),)
 PROBE_LOGITS = 64
-# Largest difference of a probe logit that rounding explains. Logits are about 20 in size.
-PROBE_TOLERANCE = {"fp32": 0.02, "bf16": 0.75, "fp16": 0.25}
-PROBE_TOLERANCE_ACROSS = 3.0  # another dtype, quantisation or device than the parent had
+# Largest difference of a probe logit that rounding explains. In the same setting on one machine it
+# is 0; the room is for another CPU or GPU. Across settings 1.1 was measured on SmolLM2 (plain
+# attention against SDPA, bf16 against fp32), between two versions of one chain 5, to the base 11.
+PROBE_TOLERANCE = {"fp32": 0.02, "bf16": 1.5, "fp16": 0.5}
+PROBE_TOLERANCE_ACROSS = 3.0  # another dtype, quantisation, attention or device than the parent had
 
 
 def adapter_config(folder: Path) -> dict[str, Any]:
@@ -277,7 +279,7 @@ def compare_probe(now: Mapping[str, Any], then: Mapping[str, Any]) -> float:
         abs(a - b) for a, b in zip(now["logits"], then["logits"], strict=True)
     ]
     largest = max(differences, key=lambda d: (math.isnan(d), d))
-    keys = ("dtype", "quantization", "device")
+    keys = ("dtype", "quantization", "attention", "device")
     same = all(now.get(key) == then.get(key) for key in keys)
     limit = PROBE_TOLERANCE[str(now["dtype"])] if same else PROBE_TOLERANCE_ACROSS
     if not largest <= limit:

@@ -99,6 +99,7 @@ class TrainingSection(Section):
     per_device_train_batch_size: Positive = 1
     gradient_accumulation_steps: Positive = 16
     max_tokens_per_micro_batch: Auto | Positive = "auto"
+    length_window: Positive = 1  # steps whose rows are sorted by length and dealt out again
     learning_rate: Annotated[float, Field(gt=0)] = 5e-5
     lr_scheduler_type: str = "cosine"
     lr_scheduler_kwargs: dict[str, Any] = Field(default_factory=dict)

@@ -110,6 +110,16 @@ def test_a_continued_stage_says_where_every_setting_comes_from(
     assert set(KNOWN_KEYS) <= said
 
 
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_a_parent_answers_exactly_as_it_did_when_it_was_finished(
+    place: Place, caplog: pytest.LogCaptureFixture, dtype: str
+) -> None:
+    v1 = place.v1("v1", sets=[f"model.dtype={dtype}", "training.num_train_epochs=8"])
+    with caplog.at_level(logging.DEBUG, logger="lorachain"):
+        place.v2(v1, "v2", sets=[f"model.dtype={dtype}"])
+    assert "The parent's probe differs by 0." in caplog.messages
+
+
 def test_replay_mixes_in_the_whole_line_by_trained_tokens(chain: tuple[Place, list[Path]]) -> None:
     data = lineage(chain[1][2])["data"]
     drawn = {entry["from"]: entry["rows_drawn"] for entry in data if entry["role"] == "replay"}

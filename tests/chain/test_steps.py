@@ -66,6 +66,7 @@ def test_gradient_checkpointing_is_really_on(
         "training.warmup_steps=3",
         "training.adam_beta1=0.5",
         "training.seed=7",
+        "training.length_window=4",
         "quantization.load_in_4bit=true",
     ],
 )

@@ -49,6 +49,7 @@ CHANGED: dict[str, Any] = {
     "training.per_device_train_batch_size": 4,
     "training.gradient_accumulation_steps": 8,
     "training.max_tokens_per_micro_batch": 4096,
+    "training.length_window": 4,
     "training.learning_rate": 1e-4,
     "training.lr_scheduler_type": "linear",
     "training.lr_scheduler_kwargs": {"num_cycles": 3},

@@ -72,14 +72,6 @@ class Stage:
         """How many processes train together (torchrun sets it)."""
         return int(os.environ.get("WORLD_SIZE", "1"))
 
-    def setting(self) -> dict[str, str]:
-        """Under what a probe of this stage's model is taken."""
-        return {
-            "dtype": self.precision.dtype,
-            "quantization": self.precision.quantization,
-            "device": self.machine.device,
-        }
-
     def identity(self) -> dict[str, Any]:
         """What a run must share with a checkpoint to go on from it, field by field."""
         return {
@@ -92,6 +84,16 @@ class Stage:
             "optimizer": self.precision.optim,
             **shaping(self.config),
         }
+
+
+def probe_setting(stage: Stage, model: Any) -> dict[str, str]:
+    """Under what a probe of a stage's model is taken."""
+    return {
+        "dtype": stage.precision.dtype,
+        "quantization": stage.precision.quantization,
+        "device": stage.machine.device,
+        "attention": str(model.config._attn_implementation),
+    }
 
 
 def is_main_process() -> bool:

@@ -24,7 +24,13 @@ from lorachain.training.checkpointing import REWARM_STEPS, load_adapter_weights
 from lorachain.training.dataset import Example
 from lorachain.training.loss import HeadTap, choose_way
 from lorachain.training.sft import SFTTrainer, total_steps, training_arguments
-from lorachain.training.stage import Stage, interrupted, is_main_process, say_what_follows
+from lorachain.training.stage import (
+    Stage,
+    interrupted,
+    is_main_process,
+    probe_setting,
+    say_what_follows,
+)
 from lorachain.training.version import finish
 
 log = logging.getLogger("lorachain")
@@ -84,6 +90,7 @@ def _batches(stage: Stage) -> StepBatches:
         stage.data.groups,
         training.per_device_train_batch_size * training.gradient_accumulation_steps,
         training.seed,
+        window=training.length_window,
         rank=int(os.environ.get("RANK", "0")),
         processes=stage.processes,
     )
@@ -98,15 +105,16 @@ def _load(stage: Stage) -> Any:
     else:
         model = adapters.continue_adapter(base, stage.parent.folder)
         _set_dropout(model, config.lora.lora_dropout)
-        then = stage.parent.data.get("probe")
-        if then:
-            adapters.compare_probe(adapters.probe(model, stage.encoder, stage.setting()), then)
     # PEFT notes where the base was loaded from; for a hub model that is a folder of this machine.
     hub = stage.base.folder != from_user(stage.base.name) and "/" in stage.base.name
     where = stage.base.name if hub else str(stage.base.folder)
     model.peft_config["default"].base_model_name_or_path = where
     fast = speed_up_lora(model)
     log.debug("%d LoRA layers take the lean forward pass.", fast)
+    then = stage.parent.data.get("probe") if stage.parent else None
+    if then:  # taken the way the parent's was, so that only another machine rounds otherwise
+        now = adapters.probe(model, stage.encoder, probe_setting(stage, model))
+        log.debug("The parent's probe differs by %g.", adapters.compare_probe(now, then))
     return model
 
 

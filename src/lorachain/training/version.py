@@ -24,7 +24,7 @@ from lorachain.training.callbacks import LOG_FILE, clock, read_log
 from lorachain.training.card import model_card
 from lorachain.training.data import describe
 from lorachain.training.sft import SFTTrainer
-from lorachain.training.stage import Stage, is_main_process
+from lorachain.training.stage import Stage, is_main_process, probe_setting
 
 log = logging.getLogger("lorachain")
 
@@ -65,7 +65,7 @@ def finish(
         if (stage.base.folder / name).is_file():
             shutil.copyfile(stage.base.folder / name, output / name)
     data = _lineage(stage, trainer, identity, losses, found)
-    data["probe"] = adapters.probe(model, stage.encoder, stage.setting())
+    data["probe"] = adapters.probe(model, stage.encoder, probe_setting(stage, model))
     write_text(output / "README.md", model_card(data, read_log(output / LOG_FILE)))
     data["files"] = {
         name: sha256_file(output / name)
