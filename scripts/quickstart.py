@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import setup_env
 
@@ -33,17 +32,24 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     p.add_argument(
         "--output", metavar="DIR", help="where the versions go (default: ./models/quickstart)"
     )
-    given = sys.argv[1:] if argv is None else argv
-    return p.parse_args([a.replace("_", "-") if a.startswith("--") else a for a in given])
+    return p.parse_args([hyphenated(a) for a in (sys.argv[1:] if argv is None else argv)])
+
+
+def hyphenated(argument: str) -> str:
+    """`--base_model=a_b` becomes `--base-model=a_b`. (lorachain.cli has it too, but is not
+    installed yet when the flags are read.)"""
+    flag, equals, value = argument.partition("=")
+    return flag.replace("_", "-") + equals + value if flag.startswith("--") else argument
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train, ask, and print the tables."""
     args = arguments(argv)
+    from lorachain.paths import from_user
     from lorachain.quickstart.plan import make_plan
     from lorachain.quickstart.run import run
 
-    folder = Path(args.output).absolute() if args.output else None
+    folder = from_user(args.output) if args.output else None
     print(run(make_plan(folder, args.base_model, small=args.small, no_replay=args.no_replay)))
 
 

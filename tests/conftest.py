@@ -99,3 +99,14 @@ def _save(folder: Path, config: Any, tokenizer: Any) -> Path:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip, visibly, what this machine cannot run."""
+    if os.name == "nt" and item.get_closest_marker("posix"):
+        pytest.skip("needs POSIX signals or links")
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a CUDA device")

@@ -192,6 +192,18 @@ def kill_when(
     return process.returncode, errors
 
 
+def test_a_version_that_is_called_base_stands_beside_the_base(
+    v1: Path, questions: Path, tmp_path: Path
+) -> None:
+    version_folder_copy(v1, tmp_path / "base")
+    flags = ("--questions", questions, "--limit", 2, "--max-new-tokens", 4, "--output", "r.json")
+    done = run(tmp_path, "--model", "base", "--base", *flags)
+    assert done.returncode == 0, done.stderr
+    sections = load(tmp_path / "r.json")["models"]
+    assert len(sections) == 2
+    assert {s["summary"]["settings"]["model"] for s in sections.values()} > {"base"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

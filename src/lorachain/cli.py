@@ -38,6 +38,13 @@ def hyphenated(argument: str) -> str:
     return flag.replace("_", "-") + equals + value
 
 
+def whole(text: str) -> int:
+    """A flag's value that is a whole number from 1 up."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 up")
+    return int(text)
+
+
 def set_up_output(verbose: bool = False) -> None:
     """UTF-8 on both streams whatever the console's code page; log lines go to stderr."""
     for stream in (sys.stdout, sys.stderr):

@@ -210,6 +210,9 @@ NOT_SHAPING = frozenset(
         "replay.data",
         "training.output_dir",
         "training.logging_steps",
+        # They cut the same steps into other pieces: what to change when memory runs out.
+        "training.gradient_checkpointing",
+        "training.max_tokens_per_micro_batch",
         "checkpoint.save_steps",
         "checkpoint.save_total_limit",
     }
@@ -226,12 +229,14 @@ def resolve(
     config_file: Path | None = None,
     sets: Sequence[str] = (),
     flags: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> Resolved:
     """Put a stage's settings together.
 
     `default_file` counts as a default; `config_file` (the file that the user named, read instead
     of it) as asked for. `sets` are `section.key=value` texts; `flags` maps dotted keys to values,
-    None meaning that the flag was not given.
+    None meaning that the flag was not given. `defaults` are the script's own, by dotted keys:
+    everything beats them.
 
     Raises UserError with every unknown key (and the nearest valid one) and every bad value.
     """
@@ -247,6 +252,7 @@ def resolve(
             else:
                 problems.append(f"{where}: unknown setting {key}{nearest(key)}")
 
+    take(defaults or {}, "default", "default")
     if config_file is not None:
         take(read_yaml(config_file, problems), "config", shown(config_file))
     elif default_file is not None:

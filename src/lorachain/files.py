@@ -98,6 +98,15 @@ def replace(source: Path, target: Path) -> None:
     _retried(lambda: source.replace(target))
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it. Raises UserError where that is not possible."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        what = "a file stands there" if path.is_file() else error.strerror or error
+        raise UserError(f"{path} cannot be made: {what}. Choose another folder.") from None
+
+
 def remove_folder(path: Path) -> None:
     """Remove a folder with all it holds, retried while a file in it is open elsewhere."""
     if path.is_symlink():
@@ -119,9 +128,14 @@ def folder_lock(folder: Path, what: str) -> Iterator[None]:
     The lock is the operating system's own (flock, or a locked byte on Windows), so it ends with
     the process, however that ends: a file left behind by a killed run locks nobody out.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / ".lock"
-    with path.open("a+", encoding="utf-8") as file:
+    make_folder(folder)
+    try:
+        opened = (folder / ".lock").open("a+", encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be written to: {error.strerror or error}. Choose another folder."
+        ) from None
+    with opened as file:
         try:
             _lock(file.fileno())
         except OSError:

@@ -49,24 +49,29 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def read_objects(path: Path) -> list[tuple[int, dict[str, Any]]]:
     """Every line's (number, JSON object). Raises one UserError that lists all bad lines."""
+    rows, problems = parse_objects(path)
+    raise_all([text for _, text in problems], f"{shown(path)} has lines that cannot be read")
+    return rows
+
+
+def parse_objects(path: Path) -> tuple[list[tuple[int, dict[str, Any]]], list[tuple[int, str]]]:
+    """Every good line's (number, JSON object), and (number, what is wrong) of the others."""
     rows: list[tuple[int, dict[str, Any]]] = []
-    problems: list[str] = []
+    problems: list[tuple[int, str]] = []
     for number, text in read_lines(path):
         try:
             value = json.loads(text)
         except (ValueError, RecursionError) as error:
             hint = _ARRAY if number == 1 and text.startswith("[") else ""
-            problems.append(f"{shown(path)}:{number}: not JSON: {error}{hint}")
+            problems.append((number, f"{shown(path)}:{number}: not JSON: {error}{hint}"))
             continue
         if isinstance(value, dict):
             rows.append((number, value))
         else:
             hint = _ARRAY if number == 1 and isinstance(value, list) else ""
-            problems.append(
-                f"{shown(path)}:{number}: expected a JSON object, got {type(value).__name__}{hint}"
-            )
-    raise_all(problems, f"{shown(path)} has lines that cannot be read")
-    return rows
+            what = f"expected a JSON object, got {type(value).__name__}{hint}"
+            problems.append((number, f"{shown(path)}:{number}: {what}"))
+    return rows, problems
 
 
 def write_objects(path: Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lorachain.adapters import CONFIG, WEIGHTS, adapter_config
+from lorachain.adapters import WEIGHTS, adapter_config
 from lorachain.errors import UserError
 from lorachain.files import read_json, sha256_file, write_json
 from lorachain.models import Fingerprint
@@ -118,8 +118,8 @@ def ancestors(lineage: Lineage, *, to_the_end: bool = True) -> Iterator[Lineage]
         yield current
 
 
-def problems(lineage: Lineage) -> list[str]:
-    """What is damaged or stale about one version: files, parent, data. Reads no weights."""
+def changed_files(lineage: Lineage) -> list[str]:
+    """What is not as it was when the version was finished, file by file."""
     found = []
     for name, digest in lineage.data["files"].items():
         path = lineage.folder / name
@@ -127,6 +127,12 @@ def problems(lineage: Lineage) -> list[str]:
             found.append(f"{name} is missing")
         elif sha256_file(path) != digest:
             found.append(f"{name} has changed since the version was finished")
+    return found
+
+
+def problems(lineage: Lineage) -> list[str]:
+    """What is damaged or stale about one version: files, parent, data. Reads no weights."""
+    found = changed_files(lineage)
     if lineage.parent is not None:
         recorded = lineage.data["parent"]["adapter_sha256"]
         try:
@@ -190,12 +196,11 @@ def check_parent(lineage: Lineage, base: Fingerprint, base_name: str, output: Pa
             f"{', '.join(names.get(name, name) for name in different)}. An adapter works on its "
             f"own base only: pass --base-model {quoted(lineage.base_name)}, or leave it out."
         )
-    for name in (WEIGHTS, CONFIG):
-        if sha256_file(lineage.folder / name) != lineage.data["files"][name]:
-            raise UserError(
-                f"The parent {shown(lineage.folder)} is damaged: {name} is not as it was when the "
-                "version was finished. Restore it, or train the parent again."
-            )
+    if changed := changed_files(lineage):
+        raise UserError(
+            f"The parent {shown(lineage.folder)} is damaged: {'; '.join(changed)}. Restore it, or "
+            "train the parent again."
+        )
 
 
 def write(folder: Path, data: Mapping[str, Any]) -> None:

@@ -239,6 +239,15 @@ def _weights_hash(folder: Path) -> str:
     return sha256_text(canonical_json(digests))
 
 
+def context_length(folder: Path) -> int | None:
+    """The longest text that a base was made for, in tokens, where its config says so."""
+    config = _settings(folder / "config.json")
+    for part in (config, config.get("text_config")):
+        if isinstance(part, dict) and isinstance(part.get("max_position_embeddings"), int):
+            return int(part["max_position_embeddings"])
+    return None
+
+
 def quiet_libraries() -> None:
     """Keep the libraries' own chatter off the user's terminal; their errors still come."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lorachain.errors import UserError
-from lorachain.jsonl import raise_all, read_objects
+from lorachain.jsonl import parse_objects, raise_all
 from lorachain.paths import shown
 
 
@@ -210,8 +210,9 @@ def read_training_data(path: Path) -> TrainingData:
 
     Raises UserError that lists every bad row as file:line, or says that the file is empty.
     """
-    objects = read_objects(path)
+    objects, problems = parse_objects(path)
     if not objects:
+        raise_all([text for _, text in problems], f"{shown(path)} has lines that cannot be read")
         raise UserError(f"{shown(path)} holds no rows.")
     name = next((n for n in (detect_format(row) for _, row in objects) if n), None)
     if name is None:
@@ -222,7 +223,6 @@ def read_training_data(path: Path) -> TrainingData:
         )
     read = next(known.read for known in _FORMATS if known.name == name)
     rows: list[ChatRow] = []
-    problems: list[str] = []
     for line, row in objects:
         try:
             found = detect_format(row)
@@ -234,6 +234,7 @@ def read_training_data(path: Path) -> TrainingData:
             check_turns(turns)
             rows.append(ChatRow(tuple(turns), path, line, str(row.get("task") or "")))
         except ValueError as error:
-            problems.append(f"{shown(path)}:{line}: {error}")
-    raise_all(problems, f"{shown(path)} has rows that cannot be trained on")
+            problems.append((line, f"{shown(path)}:{line}: {error}"))
+    found_wrong = [text for _, text in sorted(problems)]
+    raise_all(found_wrong, f"{shown(path)} has rows that cannot be trained on")
     return TrainingData(path, name, rows)

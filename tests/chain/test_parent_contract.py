@@ -122,7 +122,23 @@ def test_a_changed_parent_is_refused(place: Place, parent: Path) -> None:
     data = bytearray((parent / ADAPTER).read_bytes())
     data[-1] ^= 1
     (parent / ADAPTER).write_bytes(bytes(data))
-    refuse(place, parent, "is not as it was when the version was finished")
+    refuse(place, parent, "adapter_model.safetensors has changed since the version was finished")
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "chat_template.jinja"])
+def test_a_parents_changed_or_missing_tokenizer_is_refused_before_the_training(
+    place: Place, parent: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import lorachain.models
+
+    def never(*args: object, **kwargs: object) -> None:
+        raise AssertionError("weights were loaded")
+
+    monkeypatch.setattr(lorachain.models, "load_base", never)
+    (parent / name).write_text("changed", encoding="utf-8")
+    refuse(place, parent, f"is damaged: {name} has changed since")
+    (parent / name).unlink()
+    refuse(place, parent, f"is damaged: {name} is missing")
 
 
 def test_an_unfinished_parent_is_refused(place: Place, parent: Path) -> None:
@@ -171,6 +187,7 @@ def test_the_output_may_not_be_the_parent(place: Place, parent: Path) -> None:
     assert lineage(parent)["name"] == "v1"
 
 
+@pytest.mark.posix
 def test_the_output_may_not_be_a_link_to_the_parent(place: Place, parent: Path) -> None:
     (place.folder / "link").symlink_to(parent, target_is_directory=True)
     with pytest.raises(UserError, match="the parent itself"):

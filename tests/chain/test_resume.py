@@ -55,6 +55,7 @@ def stop_at_checkpoint(argv: list[str], folder: Path, step: int, sign: int) -> A
 
 
 @pytest.mark.parametrize("level", ["exact", "weights"])
+@pytest.mark.posix
 def test_killed_and_run_again_goes_on_where_it_was(place: Place, level: str) -> None:
     sets = [f"checkpoint.resume={level}"]
     whole = place.v1("whole", sets=[*SETS, *sets])
@@ -81,6 +82,7 @@ def test_killed_and_run_again_goes_on_where_it_was(place: Place, level: str) -> 
         assert found == pytest.approx(first, rel=1e-4)  # same rows, same dropout, same weights
 
 
+@pytest.mark.posix
 def test_ctrl_c_saves_the_step_says_how_to_go_on_and_exits_130(place: Place) -> None:
     folder = place.folder / "stopped"
     argv = command(place, "stopped")

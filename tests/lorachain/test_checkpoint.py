@@ -301,6 +301,7 @@ def test_a_checkpoint_under_another_number_is_not_believed(tmp_path: Path) -> No
         verify(renamed)
 
 
+@pytest.mark.posix
 def test_a_linked_folder_is_not_a_checkpoint(tmp_path: Path) -> None:
     (folder,) = write(tmp_path / "elsewhere", 12)
     (tmp_path / "checkpoint-12").symlink_to(folder, target_is_directory=True)
@@ -423,6 +424,7 @@ def test_rotation_leaves_what_is_no_checkpoint_and_what_was_set_aside(tmp_path: 
     }
 
 
+@pytest.mark.posix
 def test_what_cannot_be_removed_is_a_warning_and_training_goes_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

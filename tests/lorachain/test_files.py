@@ -172,6 +172,7 @@ def test_replace_waits_while_the_target_is_open_elsewhere(
     assert (source.read_text(), target.read_text()) == ("newer", "new")
 
 
+@pytest.mark.posix
 def test_remove_folder_removes_it_whole_and_follows_no_link(tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / "b" / "c").write_text("")
@@ -230,6 +231,19 @@ def test_the_lock_is_given_back_after_an_error(tmp_path: Path) -> None:
         pass
 
 
+def test_where_no_folder_can_be_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "out"):
+        with pytest.raises(UserError, match="cannot be made"), files.folder_lock(folder, "It"):
+            pass
+    (tmp_path / "out" / ".lock").mkdir(parents=True)
+    with (
+        pytest.raises(UserError, match="cannot be written to"),
+        files.folder_lock(tmp_path / "out", "It"),
+    ):
+        pass
+
+
 def test_two_folders_are_two_locks(tmp_path: Path) -> None:
     with files.folder_lock(tmp_path / "a", "It"), files.folder_lock(tmp_path / "b", "It"):
         pass
@@ -250,6 +264,7 @@ def test_flushing_takes_files_and_folders(tmp_path: Path) -> None:
 # --- paths ---
 
 
+@pytest.mark.posix
 def test_where_a_path_is_relative_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert from_user("a/../b") == tmp_path / "b"

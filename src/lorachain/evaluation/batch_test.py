@@ -189,7 +189,7 @@ def _versions(request: Request) -> list[Version]:
     folders = list(dict.fromkeys(request.models))
     found = [find_version(folder) for folder in folders]
     _check_one_base(found)
-    times = Counter(version.name for version in found)
+    times = Counter([BASE, *(version.name for version in found)])
     named = [
         replace(version, name=shown(version.folder or BASE)) if times[version.name] > 1 else version
         for version in found

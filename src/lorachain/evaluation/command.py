@@ -62,7 +62,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
         help="a JSON array of {question, answer?, topic?, difficulty?}, or a suite as JSON Lines "
         "(default: the project's test_questions.json)",
     )
-    what.add_argument("--limit", type=_whole, metavar="N", help="ask only the first N questions")
+    what.add_argument("--limit", type=cli.whole, metavar="N", help="ask only the first N questions")
     what.add_argument(
         "--system", metavar="TEXT", help="the system prompt of questions that have none"
     )
@@ -85,12 +85,14 @@ def make_parser(description: str) -> argparse.ArgumentParser:
 def _add_how(how: argparse._ArgumentGroup) -> None:
     how.add_argument(
         "--batch-size",
-        type=_whole,
+        type=cli.whole,
         default=8,
         metavar="N",
         help="prompts answered together; halved when memory runs out (default: 8)",
     )
-    how.add_argument("--max-new-tokens", type=_whole, default=512, metavar="N", help="default: 512")
+    how.add_argument(
+        "--max-new-tokens", type=cli.whole, default=512, metavar="N", help="default: 512"
+    )
     how.add_argument(
         "--temperature",
         type=_number_to(2.0),
@@ -109,12 +111,6 @@ def _add_how(how: argparse._ArgumentGroup) -> None:
         "--quantization", choices=["none", "8bit", "4bit"], help="default: as the version was made"
     )
     how.add_argument("--cpu", action="store_true", help="leave the GPU alone")
-
-
-def _whole(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 up")
-    return int(text)
 
 
 def _number_to(most: float) -> Callable[[str], float]:

@@ -116,7 +116,7 @@ class Generator:
             decode(
                 self.model,
                 [encoded[i] for i in batch],
-                self.encoder.stop_ids,
+                self.stop_ids,
                 decoding,
                 keep,
                 self.context,
@@ -155,6 +155,13 @@ class Generator:
         log.warning("Out of memory with %d prompts at once; going on with %d.", size, size // 2)
 
     @property
+    def stop_ids(self) -> list[int]:
+        """The template's and tokenizer's end tokens, and those that the model itself names."""
+        own = getattr(getattr(self.model, "generation_config", None), "eos_token_id", None)
+        own = [] if own is None else own if isinstance(own, list) else [own]
+        return sorted({*self.encoder.stop_ids, *map(int, own)})
+
+    @property
     def context(self) -> int | None:
         """The longest text that the model was made for, in tokens, where it says so."""
         config = self.model.config
@@ -177,7 +184,16 @@ def load_generator(
 ) -> Generator:
     """The base in memory, ready to answer."""
     encoder = ChatEncoder(models.load_tokenizer(base))
-    return Generator(models.load_base(base, precision, machine.device), encoder, batch_size)
+    try:
+        model = models.load_base(base, precision, machine.device)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(
+            f"There is not enough memory for {base.name} in {precision.dtype}. Close other "
+            "programs, load it in 4 bits (--quantization 4bit), or leave the GPU alone (--cpu)."
+        ) from None
+    return Generator(model, encoder, batch_size)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

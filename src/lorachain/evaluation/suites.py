@@ -87,7 +87,7 @@ def read_suite(
     """
     items: list[Item] = []
     problems: list[str] = []
-    schemas: dict[str, Schema] = {}
+    schemas = {} if schema is None else {schema: find_schema(schema)}
     ignored: set[str] = set()
     for number, (where, row) in enumerate(_rows(path), start=1):
         try:
@@ -103,7 +103,9 @@ def read_suite(
     if ignored:
         log.info("%s: keys that nothing reads: %s", shown(path), ", ".join(sorted(ignored)))
     kept = items if limit is None else items[:limit]
-    return Suite(path.stem, path, sha256_file(path), tuple(kept), schemas)
+    named = {item.schema for item in kept}
+    used = {name: found for name, found in schemas.items() if name in named}
+    return Suite(path.stem, path, sha256_file(path), tuple(kept), used)
 
 
 def find_schema(name: str) -> Schema:
@@ -206,7 +208,11 @@ def _messages(row: Mapping[str, Any]) -> tuple[Message, ...]:
         messages.append(Message(turn["role"], turn["content"]))
     if messages[-1].role != "user":
         raise ValueError("the last turn must be the user's")
-    if row.get("system"):
+    if any(message.role == "system" for message in messages[1:]):
+        raise ValueError("a system turn may only stand first")
+    if row.get("system") and messages[0] != Message("system", row["system"]):
+        if messages[0].role == "system":
+            raise ValueError("`system` and the first turn are two different system prompts")
         messages.insert(0, Message("system", row["system"]))
     return tuple(messages)
 

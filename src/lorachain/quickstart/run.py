@@ -25,7 +25,7 @@ from lorachain.evaluation.generated import Decoding
 from lorachain.evaluation.progress import Progress
 from lorachain.evaluation.suites import read_suite
 from lorachain.evaluation.tables import format_table, rate, summary_table
-from lorachain.files import write_json, write_text
+from lorachain.files import make_folder, write_json, write_text
 from lorachain.jsonl import read_lines
 from lorachain.paths import quoted, shown
 from lorachain.quickstart.measure import Steps
@@ -42,7 +42,7 @@ def run(plan: Plan) -> str:
     Raises Interrupted after Ctrl-C; the same command goes on. A stage that fails has said why
     itself: its exit code is passed on by SystemExit.
     """
-    plan.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(plan.folder)
     steps = Steps(plan.folder)
     total = len(plan.stages) + 1
     for number, stage in enumerate(plan.stages, start=1):

@@ -60,7 +60,7 @@ def model_card(data: Mapping[str, Any], logged: Sequence[Mapping[str, Any]]) -> 
         "from transformers import AutoModelForCausalLM",
         "",
         f'base = AutoModelForCausalLM.from_pretrained("{_loadable(name)}")',
-        f'model = PeftModel.from_pretrained(base, "models/{data["name"]}")',
+        'model = PeftModel.from_pretrained(base, "PATH OF THIS FOLDER")',
         "```",
         "",
     ]

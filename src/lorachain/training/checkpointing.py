@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from transformers import Trainer, TrainerCallback, TrainerState
 
@@ -65,9 +66,10 @@ class SafeCheckpointMixin(Trainer):  # type: ignore[misc,unused-ignore]
             return  # saved a moment ago, at the same step
         try:
             checkpoint.write(root, step, self._identity, self._fill)
-        except OSError as error:
+        except (OSError, SafetensorError) as error:  # safetensors has no OSError for a full disk
+            why = getattr(error, "strerror", None) or error
             raise UserError(
-                f"The checkpoint of step {step} could not be written: {error.strerror or error}. "
+                f"The checkpoint of step {step} could not be written: {why}. "
                 "Earlier checkpoints are untouched. Make room and run the same command again."
             ) from error
         best = self.state.best_global_step if self._select_best else None

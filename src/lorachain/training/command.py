@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lorachain.cli import ArgumentParser
-from lorachain.config import Resolved, resolve
+from lorachain.builtin_base import BUILTIN_BASES
+from lorachain.cli import ArgumentParser, whole
+from lorachain.config import Resolved, resolve, with_values
 from lorachain.errors import UserError
 from lorachain.paths import CONFIGS, from_project, from_user, quoted, shown
 
@@ -107,7 +108,7 @@ def parser(defaults: Defaults, description: str) -> ArgumentParser:
     )
     p.add_argument(
         "--show-sample",
-        type=int,
+        type=whole,
         metavar="N",
         help="print N rows with the trained tokens marked, and stop",
     )
@@ -123,24 +124,32 @@ def main(defaults: Defaults, description: str, argv: Sequence[str] | None) -> No
 
         set_up_output(verbose=True)
     replay_data = getattr(args, "replay_data", None)
-    source = getattr(args, "source_model", None)
-    source_model = from_user(source) if source else _project_path(defaults.source_model)
+    if args.restart and args.resume not in ("auto", "never"):
+        raise UserError(
+            "--restart begins anew and --resume DIR goes on from a checkpoint: pass one of them."
+        )
     resolved = resolve(
         DEFAULT_CONFIG,
         from_user(args.config) if args.config else None,
         args.set,
         {
-            "model.base_model": args.base_model,
-            "model.source_model": str(source_model) if source_model else None,
+            "model.base_model": _base(args.base_model, from_user),
+            "model.source_model": _flag_path(getattr(args, "source_model", None)),
             "data.train_data": _flag_path(args.train_data),
             "data.val_data": _flag_path(args.val_data),
             "training.output_dir": _flag_path(args.output),
             "replay.share": getattr(args, "replay_share", None),
             "replay.data": [str(from_user(p)) for p in replay_data] if replay_data else None,
         },
+        {"model.source_model": defaults.source_model},
     )
     _check_parent_asked(resolved, defaults)
+    base = _base(_base(resolved.config.model.base_model, from_project), from_user)
+    if base != resolved.config.model.base_model:
+        source = resolved.sources.get("model.base_model", "default")
+        resolved = with_values(resolved, {"model.base_model": base}, source)
     config = resolved.config
+    parent = config.model.source_model
     train = from_project(config.data.train_data or defaults.train_data)
     validation = config.data.val_data or defaults.val_data
     val: Path | None = None if validation == "none" else from_project(validation)
@@ -153,7 +162,7 @@ def main(defaults: Defaults, description: str, argv: Sequence[str] | None) -> No
         train,
         val,
         output,
-        source_model,
+        from_project(parent) if parent else None,
         args.resume if args.resume in ("auto", "never") else str(from_user(args.resume)),
         args.restart,
         command(sys.argv),
@@ -186,12 +195,19 @@ def _check_parent_asked(resolved: Resolved, defaults: Defaults) -> None:
             "fine_tune.py makes version 1, which has no parent (model.source_model is set). To go "
             "on from a version, use src/training/fine_tune_v2.py --source-model DIR."
         )
+    if defaults.source_model is not None and resolved.config.model.source_model is None:
+        raise UserError(
+            "fine_tune_v2.py goes on from a version: pass --source-model DIR. To train a version 1 "
+            "from a base, use src/training/fine_tune.py."
+        )
     if defaults.source_model is None and resolved.config.replay.share > 0:
         raise UserError("Version 1 has no earlier rows to replay; leave replay.share out.")
 
 
 def _check_paths(train: Path, validation: Path | None, output: Path) -> None:
     for path, flag in ((train, "--train-data"), (validation, "--val-data")):
+        if path is not None and path.is_dir():
+            raise UserError(f"{flag}: {shown(path)} is a folder; name the .jsonl file in it.")
         if path is not None and not path.is_file():
             raise UserError(f"{flag}: file not found: {shown(path)}")
     if output.is_file():
@@ -207,8 +223,12 @@ def _flag_path(value: str | None) -> str | None:
     return value if value is None or value == "none" else str(from_user(value))
 
 
-def _project_path(value: str | None) -> Path | None:
-    return None if value is None else from_project(value)
+def _base(name: str | None, start: Callable[[str], Path]) -> str | None:
+    """A base as the lineage names it: a folder by its whole path, so that its children find it
+    from wherever they are trained."""
+    if name is None or name in BUILTIN_BASES or not start(name).is_dir():
+        return name
+    return str(start(name))
 
 
 def _name(path: Path) -> str:

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from lorachain.chat import ChatEncoder
 from lorachain.errors import UserError
+from lorachain.jsonl import raise_all
 from lorachain.paths import shown
 from lorachain.records import ChatRow, TrainingData
 
@@ -49,13 +50,16 @@ def encode_rows(
     file:line), and when nothing is left to learn from.
     """
     examples = []
+    problems = []
     rows = tqdm(data.rows, desc=f"Reading {data.path.name}", unit="row", delay=1.0, leave=False)
     for row in rows:
         try:
             chat = encoder.encode(row.messages)
         except UserError as error:
-            raise UserError(f"{row.where}: {error}") from None
+            problems.append(f"{row.where}: {error}")
+            continue
         examples.append(Example(row, chat.ids, chat.trained))
+    raise_all(problems, f"{shown(data.path)} has rows that this base's chat template cannot take")
     kept = _limit(examples, limit, on_overlong, shown(data.path))
     trainable = [example for example in kept if example.trained_tokens > 0]
     if len(trainable) < len(kept):

@@ -18,7 +18,8 @@ def show_sample(request: Request, count: int) -> None:
     stage = prepare(request)
     examples = stage.data.examples
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    chosen = [examples[i * len(examples) // count] for i in range(min(count, len(examples)))]
+    count = min(count, len(examples))
+    chosen = [examples[i * len(examples) // count] for i in range(count)]
     decode = stage.tokenizer.decode
     for example in chosen:
         sys.stdout.write(marked(example, decode, colour=colour) + "\n\n")

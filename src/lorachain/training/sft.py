@@ -161,10 +161,13 @@ def total_steps(config: StageConfig, steps_per_epoch: int) -> int:
 
 
 def warmup_steps(config: StageConfig, total: int) -> int:
-    """Steps over which the learning rate rises: `warmup_steps`, or `warmup_ratio` of all."""
+    """Steps over which the learning rate rises: `warmup_steps`, or `warmup_ratio` of all.
+
+    The first step of a warm-up has a rate of 0, so a ratio of one single step is none.
+    """
     if config.training.warmup_steps is not None:
         return config.training.warmup_steps
-    return math.ceil(config.training.warmup_ratio * total)
+    return min(math.ceil(config.training.warmup_ratio * total), total - 1)
 
 
 def training_arguments(

@@ -18,10 +18,10 @@ from typing import Any
 from lorachain import checkpoint, lineage
 from lorachain.config import Resolved, shaping
 from lorachain.errors import Interrupted, UserError
-from lorachain.files import folder_lock
+from lorachain.files import folder_lock, replace
 from lorachain.lineage import Lineage
 from lorachain.machine import Machine, Precision
-from lorachain.models import Base, find_base
+from lorachain.models import Base, context_length, find_base
 from lorachain.paths import shown
 from lorachain.training.data import Files, StageData, encode_files, read_files, rows_hash
 from lorachain.training.inherit import Setting, format_table, inherit
@@ -145,7 +145,7 @@ def put_away(output: Path) -> None:
     while (target := output.with_name(f"{output.name}.before-restart-{number}")).exists():
         number += 1
     (output / ".lock").unlink(missing_ok=True)
-    output.rename(target)
+    replace(output, target)
     log.info("What was at %s is now at %s.", shown(output), shown(target))
 
 
@@ -181,6 +181,7 @@ def prepare(request: Request) -> Stage:
     tokenizer = load_tokenizer(base)
     encoder = ChatEncoder(tokenizer)
     data = encode_files(files, encoder, resolved.config)
+    _check_context(data, base)
     if resolved.config.training.eval_strategy != "no" and not data.validation:
         resolved = _without_evaluation(resolved)
     return Stage(
@@ -196,6 +197,18 @@ def _check_no_ancestor(line: Sequence[Lineage], output: Path) -> None:
                 f"The output {shown(output)} is {version.name}, on which {line[0].name} stands. "
                 "A version that others stand on is never changed. Choose another --output."
             )
+
+
+def _check_context(data: StageData, base: Base) -> None:
+    limit = context_length(base.folder)
+    rows = [*data.examples, *data.validation]
+    longer = [example for example in rows if limit is not None and len(example.ids) > limit]
+    if longer:
+        raise UserError(
+            f"{len(longer)} rows are longer than {base.name} can read ({limit} tokens); the first "
+            f"is {longer[0].row.where}. Shorten them, or pass --set data.max_seq_length={limit} "
+            "and --set data.on_overlong=drop (or truncate)."
+        )
 
 
 def _without_evaluation(resolved: Resolved) -> Resolved:
@@ -265,8 +278,9 @@ def say_what_follows(stage: Stage) -> None:
     data, parent = stage.data, stage.parent
     own = sum(group == 0 for group in data.groups)
     log.info(
-        "%s: from %s, on %d rows%s; %d trained tokens an epoch.",
+        "%s: from %s, on %d rows (format: %s)%s; %d trained tokens an epoch.",
         *(stage.request.output.name, parent.name if parent else "the base", own),
+        stage.files.train.format,
         _replayed(stage),
         data.trained_tokens,
     )

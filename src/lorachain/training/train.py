@@ -194,10 +194,11 @@ def _checkpoint_activations(stage: Stage, model: Any, tokens: int) -> None:
     model.get_base_model().gradient_checkpointing_enable(
         gradient_checkpointing_kwargs={"use_reentrant": False}
     )
+    why = "as asked for" if asked is True else "they would take over half of the free memory"
     log.info(
-        "Gradient checkpointing is on: about %.1f GB of activations would not fit beside the "
-        "model. It costs about a quarter of the speed.",
-        needed / 1e9,
+        "Gradient checkpointing is on: about %.1f GB of activations are not kept (%s). It costs "
+        "about a quarter of the speed.",
+        *(needed / 1e9, why),
     )
 
 

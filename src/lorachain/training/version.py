@@ -95,12 +95,11 @@ def check_moved(model: Any, before: Mapping[str, Any]) -> None:
 def check_parent_untouched(stage: Stage) -> None:
     """Raises UserError when a file of the parent is not as it was."""
     assert stage.parent is not None
-    for name, digest in stage.parent.data["files"].items():
-        if sha256_file(stage.parent.folder / name) != digest:
-            raise UserError(
-                f"{shown(stage.parent.folder / name)} changed while its child was trained. "
-                "Restore the parent, then run this again with --restart."
-            )
+    if changed := lineage.changed_files(stage.parent):
+        raise UserError(
+            f"The parent {shown(stage.parent.folder)} changed while its child was trained: "
+            f"{'; '.join(changed)}. Restore the parent, then run this again with --restart."
+        )
 
 
 def validation_losses(stage: Stage, trainer: SFTTrainer) -> dict[str, float]:

@@ -128,6 +128,30 @@ def test_the_stop_token_is_counted_and_not_shown(
     assert (answer.text, answer.output_tokens, answer.finish) == ("", 1, "eos")
 
 
+def test_the_models_own_stop_tokens_end_an_answer_too(generator: Generator) -> None:
+    """Its generation_config may name more than the tokenizer does, one or several."""
+    prompt = generator.encoder.encode_prompt(PROMPTS[0].messages)
+    first, second = run(generator.model, [prompt], stop=[])[0].ids[:2]
+    for named in (first, [second, first]):
+        generator.model.generation_config.eos_token_id = named
+        answer = answers(generator, PROMPTS[:1])[0]
+        assert (answer.output_tokens, answer.finish) == (1, "eos")
+    assert set(generator.encoder.stop_ids) < set(generator.stop_ids)
+
+
+def test_a_base_that_does_not_fit_is_the_users_to_mend(
+    tiny: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lorachain import models
+
+    def full(*args: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(models, "load_base", full)
+    with pytest.raises(UserError, match="not enough memory for .* in fp32"):
+        load_generator(tiny, FP32, CPU, batch_size=8)
+
+
 def run(model: Any, prompts: list[list[int]], stop: list[int], **how: Any) -> list[Decoded]:
     found: dict[int, Decoded] = {}
     decode(model, prompts, stop, Decoding(max_new_tokens=12, **how), found.__setitem__)

@@ -84,6 +84,22 @@ def test_a_schema_can_be_named_for_all_or_be_a_file(tmp_path: Path) -> None:
     assert read(tmp_path, [{"question": "?"}], schema=str(schema)).schemas.keys() == {str(schema)}
 
 
+def test_a_schema_that_is_not_known_is_said_once(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        read(tmp_path, [{"question": "?"}, {"question": "!"}], schema="nonsense")
+    assert str(caught.value).count("nonsense") == 1
+
+
+def test_a_system_prompt_stands_once_and_first(tmp_path: Path) -> None:
+    turns = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "?"}]
+    (item,) = read(tmp_path, [{"messages": turns, "system": "Be kind."}]).items
+    assert [message.role for message in item.messages] == ["system", "user"]
+    with pytest.raises(UserError, match="two different system prompts"):
+        read(tmp_path, [{"messages": turns, "system": "Be brief."}])
+    with pytest.raises(UserError, match="a system turn may only stand first"):
+        read(tmp_path, [{"messages": [turns[1], turns[0], turns[1]]}])
+
+
 def test_every_bad_row_is_named_at_once(tmp_path: Path) -> None:
     rows: list[Any] = [
         {"question": "fine", "id": "a"},

@@ -61,7 +61,7 @@ def test_the_card_says_what_it_is_and_from_what() -> None:
     assert "| replay | a/old.jsonl | 41 | eeeeeeeeeeee |" in card
     assert "| fine_tuned_v2 | 0.5000 |" in card and "| fine_tuned | 1.2346 |" in card
     assert 'from_pretrained("org/some-model")' in card
-    assert 'PeftModel.from_pretrained(base, "models/fine_tuned_v2")' in card
+    assert 'PeftModel.from_pretrained(base, "PATH OF THIS FOLDER")' in card
     assert "Replaced" not in card
     assert not re.search(r"\b(nan|None|inf)\b", card)
 

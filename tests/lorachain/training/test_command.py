@@ -114,6 +114,9 @@ def test_both_spellings_of_every_flag(asked: list[Request], rows: Path) -> None:
             "no earlier rows to replay",
         ),
         (V2, [*DATA, "--replay-share", "1.5"], r"replay\.share"),
+        (V2, [*DATA, "--set", "model.source_model="], "goes on from a version: pass --source-mod"),
+        (V1, [*DATA, "--restart", "--resume", "out/checkpoint-3"], "pass one of them"),
+        (V1, ["--train-data", "."], r"--train-data: \. is a folder"),
     ],
 )
 def test_a_mistake_is_found_before_the_trainer_is_reached(
@@ -222,3 +225,38 @@ def test_only_the_names_differ_between_the_two_scripts() -> None:
     assert not flags[0] - flags[1]
     assert (PROJECT_ROOT / V1.script).is_file() and (PROJECT_ROOT / V2.script).is_file()
     assert module.DEFAULT_CONFIG.is_file()
+
+
+def test_the_parent_may_stand_in_the_config_or_after_set(asked: list[Request], rows: Path) -> None:
+    """A flag beats --set, which beats the config, which beats the script's own default."""
+    (rows / "c.yaml").write_text("model: {source_model: models/mine}\n", encoding="utf-8")
+    config = ["--config", "c.yaml"]
+    main(V2, "", config)
+    main(V2, "", [*config, "--set", "model.source_model=models/other"])
+    main(V2, "", [*config, "--set", "model.source_model=models/other", "--source-model", "v1"])
+    main(V2, "", [])
+    models = PROJECT_ROOT / "models"
+    found = [request.source_model for request in asked]
+    assert found == [models / "mine", models / "other", rows / "v1", models / "fine_tuned"]
+    assert [r.resolved.asked("model.source_model") for r in asked] == [True, True, True, False]
+
+
+def test_a_base_in_a_folder_is_known_by_its_whole_path(
+    asked: list[Request], rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child that is trained from another folder must find it."""
+    (rows / "my base").mkdir()
+    main(V1, "", [*DATA, "--base-model", "my base"])
+    main(V1, "", [*DATA, "--set", "model.base_model=./my base"])
+    main(V1, "", [*DATA, "--base-model", "smollm2-135m-instruct"])
+    names = [request.resolved.config.model.base_model for request in asked]
+    assert names == [str(rows / "my base")] * 2 + ["smollm2-135m-instruct"]
+    assert all(request.resolved.asked("model.base_model") for request in asked)
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "²", "many"])
+def test_a_sample_of_nothing_is_refused(count: str, capsys: Any) -> None:
+    with pytest.raises(SystemExit) as stop:
+        parser(V1, "").parse_args([f"--show-sample={count}"])
+    assert stop.value.code == 2
+    assert "no whole number from 1 up" in capsys.readouterr().err
