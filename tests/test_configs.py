@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lorachain import yamlfile
-from lorachain.config import flat, resolve
+from lorachain.config import KNOWN_KEYS, flat, resolve
 from lorachain.errors import UserError
-from lorachain.paths import CONFIGS
+from lorachain.paths import CONFIGS, PROJECT_ROOT
 
 ALL = sorted([*CONFIGS.rglob("*.yaml"), *CONFIGS.rglob("*.yml")])
 STAGES = sorted(
@@ -114,3 +115,15 @@ def test_the_recipes_say_what_is_documented(name: str, epochs: int) -> None:
     assert config.training.num_train_epochs == epochs
     assert config.training.gradient_accumulation_steps == 8
     assert (config.training.warmup_steps or config.training.warmup_ratio) > 0
+
+
+def test_every_setting_is_read_by_something() -> None:
+    """Outside of the settings' own module each is taken by its name somewhere in the library."""
+    trees = [
+        ast.parse(path.read_text(encoding="utf-8"))
+        for path in (PROJECT_ROOT / "src" / "lorachain").rglob("*.py")
+        if path.name != "config.py"
+    ]
+    taken = {n.attr for tree in trees for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
+    unread = [key for key in KNOWN_KEYS if key.partition(".")[2] not in taken]
+    assert unread == [], "settings that nothing reads"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -136,6 +137,21 @@ def test_changed_data_stops_the_resume(place: Place, half: Path) -> None:
 
 def test_a_setting_that_shapes_nothing_does_not_stop_the_resume(place: Place, half: Path) -> None:
     again(place, sets=("training.logging_steps=2",))
+    assert lineage(half)["resumed_from_step"] == 4
+
+
+def test_what_helps_against_full_memory_does_not_stop_the_resume(place: Place, half: Path) -> None:
+    """The message for a GPU that is out of memory names these settings, for the same command."""
+    from types import SimpleNamespace
+    from typing import cast
+
+    from lorachain.training.stage import Stage
+    from lorachain.training.train import _out_of_memory
+
+    advice = _out_of_memory(cast(Stage, SimpleNamespace(request=SimpleNamespace(output=half))))
+    sets = tuple(re.findall(r"--set (\S+=[^\s,]+)", advice))
+    assert len(sets) == 2
+    again(place, sets=sets)
     assert lineage(half)["resumed_from_step"] == 4
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,27 @@ def test_1x16_8x2_and_16x1_take_the_same_steps(place: Place) -> None:
     assert lineage(one)["metrics"]["steps"] == 3
 
 
+def test_one_single_step_trains(place: Place) -> None:
+    """With a warm-up ratio above 0: its first step has a rate of 0, and would change nothing."""
+    folder = place.v1("v1", sets=["training.max_steps=1", "training.warmup_ratio=0.1"])
+    assert lineage(folder)["metrics"]["steps"] == 1
+
+
+def test_rows_beyond_what_the_base_can_read_are_refused(place: Place) -> None:
+    with pytest.raises(UserError, match=r"16 rows are longer than .* can read \(24 tokens\)"):
+        with_short_context(place).v1("v1")
+    assert not (place.folder / "v1").exists()
+
+
+def with_short_context(place: Place) -> Place:
+    base = place.folder / "short"
+    shutil.copytree(place.base, base)
+    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    config["max_position_embeddings"] = 24
+    (base / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return Place(place.folder, base)
+
+
 def test_gradient_checkpointing_changes_no_result(place: Place) -> None:
     off = place.v1("off", sets=["training.gradient_checkpointing=false"])
     on = place.v1("on", sets=["training.gradient_checkpointing=true"])
@@ -47,7 +70,7 @@ def test_gradient_checkpointing_is_really_on(
 ) -> None:
     with caplog.at_level(logging.INFO, logger="lorachain"):
         place.v1("on", sets=["training.gradient_checkpointing=true"])
-    assert "Gradient checkpointing is on" in caplog.text
+    assert "Gradient checkpointing is on" in caplog.text and "(as asked for)" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -164,7 +187,5 @@ def test_a_version_that_did_not_train_is_not_written(place: Place) -> None:
 
 
 def log_of(folder: Path) -> list[dict[str, float]]:
-    import json
-
     lines = (folder / "training_log.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]

@@ -212,3 +212,16 @@ def test_a_file_without_rows_or_without_a_known_format() -> None:
         UserError, match=r"rows\.jsonl:1: the format is not known \(keys: frage, wort\).*`prompt`"
     ):
         read({"wort": 1, "frage": 2})
+
+
+def test_lines_that_are_no_json_and_bad_rows_are_reported_together_in_order() -> None:
+    good = '{"prompt": "a", "completion": "b"}'
+    lines = [good, '{"prompt": "", "completion": "b"}', "{", good, "[1]", '{"x": 1}']
+    Path("rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(UserError, match=r"cannot be trained on \(4\):") as caught:
+        read_training_data(Path("rows.jsonl"))
+    found = [line.split(":")[1] for line in str(caught.value).splitlines()[1:]]
+    assert found == ["2", "3", "5", "6"]
+    Path("rows.jsonl").write_text("{\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"rows\.jsonl:1: not JSON"):
+        read_training_data(Path("rows.jsonl"))

@@ -16,6 +16,7 @@ import pytest
 from lorachain import lineage
 from lorachain.errors import Interrupted
 from lorachain.files import sha256_file
+from lorachain.paths import PROJECT_ROOT
 from lorachain.quickstart.plan import Plan, make_plan, stage_data
 from lorachain.quickstart.run import curves, headline, is_done, train, verdicts
 
@@ -194,3 +195,24 @@ def test_the_curves_are_the_logs(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     assert curves(tmp_path) == {"training": [(1, 2.5), (2, 2.0)], "validation": [(2, 2.25)]}
+
+
+# ---- the command line
+
+
+def ran(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    script = PROJECT_ROOT / "scripts" / "quickstart.py"
+    command = [sys.executable, str(script), *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", check=False)
+
+
+def test_an_output_that_is_a_file_is_a_sentence_and_names_keep_their_underscores(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a_b").write_text("", encoding="utf-8")
+    for flag in (["--output=a_b"], ["--output", "a_b"]):
+        done = ran(tmp_path, *flag)
+        assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+        assert "a_b cannot be made: a file stands there" in done.stderr
+    assert (tmp_path / "a_b").read_text(encoding="utf-8") == ""
+    assert "no_such_base" in ran(tmp_path, "--no_such_base").stderr.replace("-", "_")

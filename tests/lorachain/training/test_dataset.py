@@ -108,8 +108,9 @@ def test_a_row_that_the_template_refuses_is_named(tmp_path: Path, smol_tokenizer
         "{% endif %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     )
-    with pytest.raises(UserError, match=r"rows\.jsonl:2: .*no thanks"):
-        encode_rows(data(tmp_path, "fine", "BAD"), ChatEncoder(tokenizer), 4096, "error")
+    with pytest.raises(UserError, match=r"rows\.jsonl:2: .*no thanks") as caught:
+        encode_rows(data(tmp_path, "fine", "BAD", "BAD"), ChatEncoder(tokenizer), 4096, "error")
+    assert "rows.jsonl:3: " in str(caught.value) and "rows.jsonl:1: " not in str(caught.value)
 
 
 def test_the_report_counts_answer_tokens_beyond_the_limit_alone() -> None:
