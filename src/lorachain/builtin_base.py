@@ -20,6 +20,7 @@ from pathlib import Path
 
 from lorachain.errors import UserError
 from lorachain.files import (
+    InUse,
     folder_lock,
     fsync_file,
     fsync_folder,
@@ -254,7 +255,7 @@ def _alone(root: Path, name: str) -> Iterator[None]:
             try:
                 held.enter_context(folder_lock(root, f"The base {name}"))
                 break
-            except UserError:
+            except InUse:
                 if time.monotonic() > until:
                     raise UserError(
                         f"Another process has held {shown(root)} for {LOCK_WAIT_SECONDS / 60:.0f} "

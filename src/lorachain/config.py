@@ -27,6 +27,7 @@ from lorachain.errors import UserError
 from lorachain.paths import shown
 
 Positive = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Auto = Literal["auto"]
 
@@ -65,7 +66,7 @@ class LoraSection(Section):
     lora_alpha: Annotated[float, Field(gt=0)] = 64
     lora_dropout: Share = 0.05
     target_modules: Auto | list[str] = "auto"
-    layers_to_transform: list[Annotated[int, Field(ge=0)]] | None = None
+    layers_to_transform: Annotated[list[Natural], Field(min_length=1)] | None = None
     use_rslora: bool = False
     use_dora: bool = False
     loraplus_lr_ratio: Annotated[float, Field(ge=1)] | None = None
@@ -333,6 +334,8 @@ def read_yaml(path: Path, problems: list[str]) -> dict[str, Any]:
 def nearest(key: str) -> str:
     """' (did you mean ...?)' for a mistyped key, or nothing when none is near."""
     section, _, bare = key.rpartition(".")
+    if key in StageConfig.model_fields:
+        return f" ({key} is a section: name a setting in it)"
 
     def likeness(known: str) -> float:
         home, _, name = known.rpartition(".")

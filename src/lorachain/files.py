@@ -121,9 +121,15 @@ def is_disk_full(error: OSError) -> bool:
     return error.errno in full or getattr(error, "winerror", None) == 112
 
 
+class InUse(UserError):
+    """Another process holds a folder."""
+
+
 @contextmanager
 def folder_lock(folder: Path, what: str) -> Iterator[None]:
-    """Hold `folder` for this process; a second process gets a UserError that says so.
+    """Hold `folder` for this process; a second process gets InUse, a UserError that says so.
+
+    Raises UserError where the folder cannot be made or written to.
 
     The lock is the operating system's own (flock, or a locked byte on Windows), so it ends with
     the process, however that ends: a file left behind by a killed run locks nobody out.
@@ -139,7 +145,7 @@ def folder_lock(folder: Path, what: str) -> Iterator[None]:
         try:
             _lock(file.fileno())
         except OSError:
-            raise UserError(
+            raise InUse(
                 f"{what} is in use by another run: {folder}. Wait until it ends, or choose "
                 "another --output."
             ) from None

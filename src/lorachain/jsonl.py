@@ -25,11 +25,13 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         with path.open("rb") as file:
             start = file.read(4)
-            if start[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\x00" in start:
+            if start[:2] in (b"\xff\xfe", b"\xfe\xff") or _is_wide(start):
                 raise UserError(
                     f"{shown(path)} is UTF-16, not UTF-8. Save it again as UTF-8 (in Notepad: "
                     "Save as, Encoding: UTF-8)."
                 )
+            if b"\x00" in start:
+                raise UserError(f"{shown(path)} is not a text file.")
             file.seek(0)
             for number, raw in enumerate(file, start=1):
                 try:
@@ -45,6 +47,11 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise UserError(f"File not found: {shown(path)}") from None
     except OSError as error:
         raise UserError(f"{shown(path)} cannot be read: {error.strerror or error}.") from None
+
+
+def _is_wide(start: bytes) -> bool:
+    """Whether Latin letters stand there in two bytes each: UTF-16 that does not say so."""
+    return len(start) == 4 and (start[::2] == b"\0\0") != (start[1::2] == b"\0\0")
 
 
 def read_objects(path: Path) -> list[tuple[int, dict[str, Any]]]:

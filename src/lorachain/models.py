@@ -203,7 +203,10 @@ def _token_text(token: Any) -> Any:
 def _template_text(folder: Path) -> str:
     path = folder / "chat_template.jinja"
     if path.exists():
-        return path.read_text(encoding="utf-8").strip()
+        try:
+            return path.read_text(encoding="utf-8").strip()
+        except ValueError:
+            raise UserError(f"{shown(path)} is damaged: it is not UTF-8. {_AGAIN}") from None
     template = _settings(folder / "tokenizer_config.json").get("chat_template") or ""
     return (template if isinstance(template, str) else canonical_json(template)).strip()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -48,3 +49,10 @@ def quoted(word: str | Path) -> str:
     if os.name != "nt" and any(c in text for c in '"$`\\'):
         return shlex.quote(text)
     return f'"{text}"' if not text or any(c in text for c in " &()^!';|<>*?[]{}#~") else text
+
+
+def runnable(*words: str | Path) -> str:
+    """A command that runs one of our scripts from where the user stands. Python is named in full
+    unless an environment is active: the bare one may be another, without our packages."""
+    python = "python" if os.environ.get("VIRTUAL_ENV") else quoted(sys.executable)
+    return " ".join([python, *map(quoted, words)])

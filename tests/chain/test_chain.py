@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,19 @@ def test_a_finished_version_is_left_alone_and_another_one_is_not_written_over_it
     with pytest.raises(UserError, match=r"training\.learning_rate: was 0\.01, now 0\.02"):
         place.v1("v1", sets=["training.learning_rate=0.02"])
     assert hashes(v1) == before
+
+
+def test_the_commands_to_run_next_work_from_another_folder(
+    place: Place, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place.folder)
+    with caplog.at_level(logging.INFO, logger="lorachain"):
+        place.v1("v1")
+    asked, gone_on = caplog.text.split("or go on from it:\n")[1].splitlines()[:2]
+    for line, flags in ((asked, ["--model", "v1"]), (gone_on, ["--source-model", "v1"])):
+        _, command, *words = shlex.split(line)
+        assert Path(command).is_file()
+        assert words[:2] == flags
 
 
 def test_restart_moves_the_old_version_aside_and_deletes_nothing(place: Place) -> None:

@@ -45,7 +45,7 @@ def test_one_single_step_trains(place: Place) -> None:
 
 
 def test_rows_beyond_what_the_base_can_read_are_refused(place: Place) -> None:
-    with pytest.raises(UserError, match=r"16 rows are longer than .* can read \(24 tokens\)"):
+    with pytest.raises(UserError, match=r"20 rows are longer than .* can read \(24 tokens\)"):
         with_short_context(place).v1("v1")
     assert not (place.folder / "v1").exists()
 
@@ -126,6 +126,22 @@ def test_the_trainers_schedulers_train(place: Place, scheduler: str, options: st
     if options:
         sets.append(f"training.lr_scheduler_kwargs={options}")
     assert lineage(place.v1("v1", sets=sets))["metrics"]["steps"] == 4
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ("training.optim=lomo", r"training\.optim .*lomo"),
+        ("training.optim_args=nonsense", r"training\.optim_args cannot be used"),
+        ("training.lr_scheduler_type=cosine_with_min_lr", r"lr_scheduler_kwargs.*min_lr"),
+        ("training.lr_scheduler_kwargs={bogus: 1}", r"lr_scheduler_kwargs.*bogus"),
+    ],
+)
+def test_what_transformers_knows_but_cannot_use_is_a_sentence(
+    place: Place, setting: str, sentence: str
+) -> None:
+    with pytest.raises(UserError, match=sentence):
+        place.v1("v1", sets=[setting])
 
 
 def test_best_on_validation_is_the_version_that_is_kept(place: Place) -> None:

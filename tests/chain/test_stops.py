@@ -124,6 +124,27 @@ def test_a_run_that_was_cut_off_at_its_very_end_takes_no_step_more(
     assert [e["step"] for e in log_of(v1) if "loss" in e] == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_full_disk_is_a_sentence_and_the_earlier_checkpoints_stay(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """safetensors reports it with an error of its own, not with an OSError."""
+    from safetensors import SafetensorError
+
+    from lorachain.training import checkpointing
+
+    real = checkpointing.save_adapter
+
+    def full(model: Any, folder: Path) -> None:
+        if "checkpoint-4" in folder.name:
+            raise SafetensorError("I/O error: No space left on device (os error 28)")
+        real(model, folder)
+
+    monkeypatch.setattr(checkpointing, "save_adapter", full)
+    with pytest.raises(UserError, match=r"step 4 could not be written: .*No space left"):
+        place.v1("v1", sets=("checkpoint.save_steps=2",))
+    assert {p.name for p in (place.folder / "v1").glob("*checkpoint-*")} == {"checkpoint-2"}
+
+
 def test_a_restart_that_cannot_begin_moves_nothing(place: Place) -> None:
     v1 = place.v1("v1")
     before = tree(place.folder)

@@ -274,6 +274,11 @@ def test_a_key_that_is_like_none_names_none() -> None:
     assert "did you mean" not in refusal("zzzzzz=1")
 
 
+def test_a_section_is_no_setting() -> None:
+    with pytest.raises(UserError, match=r"training \(training is a section: name a setting in it"):
+        resolve(None, None, ["training=5"])
+
+
 def test_an_unknown_section_names_the_nearest(tmp_path: Path) -> None:
     path = yaml_file(tmp_path, "trainning:\n  seed: 1\n")
     assert "unknown section trainning (did you mean training?)" in refusal(file=path)

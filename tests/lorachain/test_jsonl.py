@@ -86,6 +86,12 @@ def test_a_json_array_is_told_for_what_it_is(file: Path, data: bytes) -> None:
         read_objects(file)
 
 
+def test_a_file_that_is_no_text_is_not_taken_for_one(tmp_path: Path) -> None:
+    (tmp_path / "weights.jsonl").write_bytes(b"\x10\x27\0\0\0\0\0\0{}")
+    with pytest.raises(UserError, match=r"weights\.jsonl is not a text file"):
+        list(read_lines(tmp_path / "weights.jsonl"))
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 def test_utf16_is_told_for_what_it_is(file: Path, encoding: str) -> None:
     file.write_bytes('{"a": "ü"}\n'.encode(encoding))

@@ -352,6 +352,12 @@ def test_a_damaged_config_is_named(copy: Path, file: str, text: str) -> None:
         find_base(str(copy))
 
 
+def test_a_chat_template_that_is_no_text_is_named(copy: Path) -> None:
+    (copy / "chat_template.jinja").write_bytes(b"\xff\xfe{")
+    with pytest.raises(UserError, match=r"chat_template\.jinja is damaged: it is not UTF-8"):
+        find_base(str(copy))
+
+
 def test_a_damaged_tokenizer_is_a_sentence(copy: Path) -> None:
     (copy / "tokenizer.json").write_text('{"version": "1.0"', encoding="utf-8")
     with pytest.raises(UserError, match=r"The tokenizer of .* cannot be loaded"):

@@ -191,10 +191,16 @@ def _versions(request: Request) -> list[Version]:
     _check_one_base(found)
     times = Counter([BASE, *(version.name for version in found)])
     named = [
-        replace(version, name=shown(version.folder or BASE)) if times[version.name] > 1 else version
+        replace(version, name=_path_name(version)) if times[version.name] > 1 else version
         for version in found
     ]
     return [Version(BASE), *named] if request.with_base else named
+
+
+def _path_name(version: Version) -> str:
+    """What tells a version from another one, or from the base, of the same name."""
+    name = shown(version.folder or BASE)
+    return str(version.folder) if name == BASE else name
 
 
 def _check_one_base(versions: Sequence[Version]) -> None:

@@ -27,7 +27,7 @@ from lorachain.evaluation.suites import read_suite
 from lorachain.evaluation.tables import format_table, rate, summary_table
 from lorachain.files import make_folder, write_json, write_text
 from lorachain.jsonl import read_lines
-from lorachain.paths import quoted, shown
+from lorachain.paths import PROJECT_ROOT, runnable, shown
 from lorachain.quickstart.measure import Steps
 from lorachain.quickstart.plan import NO_REPLAY, Plan, StagePlan, stage_command, stage_data, suites
 
@@ -76,7 +76,7 @@ def train(argv: Sequence[str]) -> None:
     Raises Interrupted after Ctrl-C, once the stage has saved, and SystemExit with the exit code
     of a stage that failed.
     """
-    log.info("  python %s", " ".join(map(quoted, argv)))
+    log.info("  %s", runnable(*argv))
     process = subprocess.Popen([sys.executable, *argv])
     stopped = False
     while True:
@@ -131,6 +131,7 @@ def conclude(plan: Plan, steps: Steps, evaluation: Evaluation) -> str:
         },
     )
     page = write_page(plan, steps, evaluation)
+    tester = PROJECT_ROOT / "batch_test_model.py"
     return "\n".join(
         [
             "",
@@ -143,7 +144,7 @@ def conclude(plan: Plan, steps: Steps, evaluation: Evaluation) -> str:
             *verdicts(plan, summary),
             f"Took {steps.seconds / 60:.1f} minutes and {steps.peak_mb:,} MB.",
             f"The page: {shown(page)}",
-            f"Try it:   python batch_test_model.py --model {quoted(plan.version('v3'))}",
+            f"Try it:   {runnable(tester, '--model', plan.version('v3'))}",
         ]
     )
 

@@ -6,7 +6,6 @@ Nothing heavy is imported until the arguments are known to be good.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from lorachain.builtin_base import BUILTIN_BASES
 from lorachain.cli import ArgumentParser, whole
 from lorachain.config import Resolved, resolve, with_values
 from lorachain.errors import UserError
-from lorachain.paths import CONFIGS, from_project, from_user, quoted, shown
+from lorachain.paths import CONFIGS, from_project, from_user, runnable, shown
 
 DEFAULT_CONFIG = CONFIGS / "training_config.yaml"
 
@@ -185,8 +184,7 @@ def command(argv: Sequence[str]) -> str:
             next(given, None)
         elif word != "--restart" and not word.startswith("--resume="):
             words.append(word)
-    python = "python" if os.environ.get("VIRTUAL_ENV") else quoted(sys.executable)
-    return " ".join([python, *map(quoted, words)])
+    return runnable(*words)
 
 
 def _check_parent_asked(resolved: Resolved, defaults: Defaults) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -133,7 +133,19 @@ class SFTTrainer(SafeCheckpointMixin):
         return bool(best)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """The Trainer's, or LoRA+ (a larger rate for B; Hayou et al. 2024) through PEFT."""
+        """The Trainer's, or LoRA+ (a larger rate for B; Hayou et al. 2024) through PEFT.
+
+        Raises UserError for one that needs what is not installed, or other optim_args.
+        """
+        with _settings_errors("training.optim", "training.optim_args"):
+            return self._create_optimizer(model)
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """The Trainer's. Raises UserError for one that needs other lr_scheduler_kwargs."""
+        with _settings_errors("training.lr_scheduler_type", "training.lr_scheduler_kwargs"):
+            return super().create_scheduler(num_training_steps, optimizer)
+
+    def _create_optimizer(self, model: Any) -> torch.optim.Optimizer:
         if self.optimizer is None and self.loraplus_lr_ratio is not None:
             from peft.optimizers import create_loraplus_optimizer
 
@@ -151,6 +163,15 @@ class SFTTrainer(SafeCheckpointMixin):
             return created
         optimizer: torch.optim.Optimizer = super().create_optimizer(model)
         return optimizer
+
+
+@contextlib.contextmanager
+def _settings_errors(kind: str, options: str) -> Iterator[None]:
+    """What transformers raises for a setting that it knows but cannot use here."""
+    try:
+        yield
+    except (ImportError, ValueError, TypeError) as error:
+        raise UserError(f"{kind} with these {options} cannot be used: {error}") from None
 
 
 def total_steps(config: StageConfig, steps_per_epoch: int) -> int:

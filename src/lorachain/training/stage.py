@@ -168,6 +168,8 @@ def prepare(request: Request) -> Stage:
     files = read_files(
         resolved.config, request.train_data, request.val_data, line, request.output.name
     )
+    if is_main_process():
+        log.info("Reading the data and finding the base; nothing is loaded until both are good.")
     base = find_base(resolved.config.model.base_model)
     if parent is not None:
         lineage.check_parent(parent, base.fingerprint, base.name, request.output)

@@ -19,7 +19,7 @@ from lorachain.config import flat
 from lorachain.errors import UserError
 from lorachain.files import canonical_json, sha256_file, sha256_text, write_text
 from lorachain.lineage import portable
-from lorachain.paths import PROJECT_ROOT, quoted, shown
+from lorachain.paths import PROJECT_ROOT, runnable, shown
 from lorachain.training.callbacks import LOG_FILE, clock, read_log
 from lorachain.training.card import model_card
 from lorachain.training.data import describe
@@ -200,7 +200,11 @@ def next_name(name: str) -> str:
 
 def _say(stage: Stage, data: Mapping[str, Any]) -> None:
     output = stage.request.output
-    following = output.with_name(next_name(output.name))
+    ask = runnable(PROJECT_ROOT / "batch_test_model.py", "--model", output)
+    go_on = runnable(
+        *(PROJECT_ROOT / "src" / "training" / "fine_tune_v2.py", "--source-model", output),
+        *("--output", output.with_name(next_name(output.name))),
+    )
     losses = ", ".join(
         f"{loss:.4f} on {'its own' if name == output.name else name + chr(39) + 's'} rows"
         for name, loss in data["metrics"]["validation_loss"].items()
@@ -208,9 +212,8 @@ def _say(stage: Stage, data: Mapping[str, Any]) -> None:
     log.info(
         "%s is finished after %d steps and %s. Validation loss: %s.\n"
         "Next, ask it something, or go on from it:\n"
-        "  python batch_test_model.py --model %s\n"
-        "  python src/training/fine_tune_v2.py --source-model %s --output %s "
-        "--train-data NEW.jsonl --val-data NEW_VAL.jsonl",
+        "  %s\n"
+        "  %s --train-data NEW.jsonl --val-data NEW_VAL.jsonl",
         *(shown(output), data["metrics"]["steps"], clock(data["seconds"])),
-        *(losses or "not measured", quoted(output), quoted(output), quoted(following)),
+        *(losses or "not measured", ask, go_on),
     )

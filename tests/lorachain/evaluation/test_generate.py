@@ -148,7 +148,7 @@ def test_a_base_that_does_not_fit_is_the_users_to_mend(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(models, "load_base", full)
-    with pytest.raises(UserError, match="not enough memory for .* in fp32"):
+    with pytest.raises(UserError, match=r"not enough memory for .* in fp32"):
         load_generator(tiny, FP32, CPU, batch_size=8)
 
 
