@@ -23,6 +23,10 @@ def lineage_data(folder: Path, base: Base) -> dict[str, Any]:
         "parent": None,
         "base": {"name": base.name, "fingerprint": base.fingerprint.as_dict()},
         "data": [],
+        "config": {},
+        "identity": {"precision": "fp32, none"},
+        "metrics": {"steps": 1, "validation_loss": {}},
+        "finished": "2025-01-01T00:00:00+00:00",
         "files": {name: sha256_file(folder / name) for name in (adapters.WEIGHTS, adapters.CONFIG)},
     }
 

@@ -16,6 +16,8 @@ from evaluation_support import version_on
 
 from lorachain.paths import PROJECT_ROOT
 
+HASHES = ("config", "tokenizer", "template", "weights", "id")
+
 SCRIPT = PROJECT_ROOT / "batch_test_model.py"
 SUMMARY = {
     "test_date",
@@ -249,7 +251,7 @@ def wrong(v1: Path, tiny_qwen: Path, tmp_path: Path) -> dict[str, str]:
         file.write(b"\0")
     v3 = version_folder_copy(v1, tmp_path / "v3")
     data = load(v3 / "lineage.json")
-    data["base"] = {"name": "another", "fingerprint": {"id": "0" * 16}}
+    data["base"] = {"name": "another", "fingerprint": dict.fromkeys(HASHES, "0" * 16)}
     (v3 / "lineage.json").write_text(json.dumps(data), encoding="utf-8")
     return {"v1": str(v1), "v3": str(v3), "broken": str(broken), "other": str(tiny_qwen)}
 

@@ -85,9 +85,13 @@ def read(folder: Path) -> Lineage:
     try:
         known = data["format"] == FORMAT
         lineage = Lineage(folder, data)
-        _ = lineage.name, lineage.base_name, lineage.base_fingerprint["id"]
-        _ = lineage.adapter_sha256, lineage.parent, lineage.data_files("train")
-    except (KeyError, TypeError):
+        _ = lineage.name, lineage.base_name, lineage.adapter_sha256, lineage.parent
+        _ = [lineage.base_fingerprint[name] for name in (*Fingerprint.__annotations__, "id")]
+        _ = [(entry["path"], entry["sha256"], entry["rows"]) for entry in data["data"]]
+        _ = data["parent"] and data["parent"]["adapter_sha256"]
+        _ = data["kind"], data["finished"], data["config"].items(), data["identity"].items()
+        _ = data["metrics"]["steps"], data["metrics"]["validation_loss"].items()
+    except (KeyError, TypeError, AttributeError):
         raise UserError(
             f"{shown(folder / FILE)} is damaged: it lacks what a lineage has."
         ) from None

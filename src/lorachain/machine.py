@@ -73,6 +73,11 @@ class Precision:
     optim: str
     replaced: tuple[str, ...]  # one sentence each
 
+    @property
+    def held(self) -> str:
+        """How the base is held, such as 'bf16, none' or 'bf16, 4bit'."""
+        return f"{self.dtype}, {self.quantization}"
+
 
 def choose(resolved: Resolved, machine: Machine) -> Precision:
     """The nearest thing to what was asked for that this machine can do.

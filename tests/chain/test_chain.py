@@ -121,6 +121,21 @@ def test_a_parent_answers_exactly_as_it_did_when_it_was_finished(
     assert "The parent's probe differs by 0." in caplog.messages
 
 
+def test_the_base_is_held_as_the_parents_was_unless_asked_otherwise(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Across a chain that began in 4 bits, with a default of 4 bits that a CPU would replace."""
+    v1 = place.v1("v1", sets=["quantization.load_in_4bit=true"])
+    flags = ["--source-model", str(v1), *place.data(2), "--set", "model.dtype=fp32"]
+    v2 = place._run("fine_tune_v2", "v2", flags, [])
+    assert lineage(v2)["identity"]["precision"] == lineage(v1)["identity"]["precision"]
+    assert lineage(v2)["settings"]["quantization.load_in_4bit"] == "inherited"
+    with caplog.at_level(logging.WARNING, logger="lorachain"):
+        v3 = place.v2(v1, "v3")  # asks for load_in_4bit=false
+    assert lineage(v3)["identity"]["precision"] == "fp32, none"
+    assert "held in fp32, 4bit; here it is held in fp32, none" in caplog.text
+
+
 def test_replay_mixes_in_the_whole_line_by_trained_tokens(chain: tuple[Place, list[Path]]) -> None:
     data = lineage(chain[1][2])["data"]
     drawn = {entry["from"]: entry["rows_drawn"] for entry in data if entry["role"] == "replay"}

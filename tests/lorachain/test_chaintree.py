@@ -16,6 +16,8 @@ from lorachain.files import sha256_text
 from lorachain.lineage import Lineage
 from lorachain.paths import PROJECT_ROOT
 
+HASHES = ("config", "tokenizer", "template", "weights", "id")
+
 DAY = "2025-01-0{}T00:00:00+00:00"
 
 
@@ -125,7 +127,7 @@ def test_a_circle_is_an_error(models: Path) -> None:
 
 
 def test_bases_have_trees_of_their_own(models: Path) -> None:
-    base = {"name": "org/other", "fingerprint": {"id": "ffff"}}
+    base = {"name": "org/other", "fingerprint": dict.fromkeys(HASHES, "ffff")}
     version(models / "w1", 1, base=base)
     roots = [line for line in tree(models) if line.startswith("org/")]
     assert len(roots) == 2 and "org/other (ffff)" in roots

@@ -39,6 +39,10 @@ def make(folder: Path, parent: Path | None = None, *, weights: str = "", **more:
         "parent": None,
         "base": {"name": "org/base", "fingerprint": fingerprint().as_dict()},
         "data": [],
+        "config": {},
+        "identity": {"precision": "fp32, none"},
+        "metrics": {"steps": 1, "validation_loss": {}},
+        "finished": "2025-01-01T00:00:00+00:00",
         "files": {name: sha256_file(folder / name) for name in names},
     }
     if parent is not None:
@@ -141,7 +145,7 @@ def test_data_that_is_gone_or_changed_is_noted_and_is_no_damage(tmp_path: Path) 
         path = tmp_path / f"{name}.jsonl"
         path.write_text(name, encoding="utf-8")
         relative = portable(path, PROJECT_ROOT)
-        entries.append({"role": "train", "path": relative, "sha256": sha256_text(name)})
+        entries.append({"role": "train", "path": relative, "sha256": sha256_text(name), "rows": 1})
     (tmp_path / "changed.jsonl").write_text("other", encoding="utf-8")
     (tmp_path / "gone.jsonl").unlink()
     version = make(tmp_path / "v1", data=entries)
@@ -267,3 +271,13 @@ def test_the_output_is_never_the_parent(chain: list[Lineage], tmp_path: Path) ->
     for output in (chain[2].folder, tmp_path / "link"):
         with pytest.raises(UserError, match="is the parent itself"):
             check_parent(chain[2], fingerprint(), "org/base", output)
+
+
+@pytest.mark.parametrize(
+    "key", ["name", "kind", "parent", "base", "data", "config", "identity", "metrics", "files"]
+)
+def test_a_lineage_without_a_key_is_damaged_and_says_so(tmp_path: Path, key: str) -> None:
+    version = make(tmp_path / "v1")
+    lineage.write(version.folder, {k: v for k, v in version.data.items() if k != key})
+    with pytest.raises(UserError, match="is damaged: it lacks what a lineage has"):
+        lineage.read(version.folder)

@@ -64,11 +64,19 @@ def settings(
         template=base.fingerprint.template[:16],
         decoding=decoding.as_dict(),
         dtype=precision.dtype,
-        quantization=precision.quantization,
+        quantization=_quantization(precision),
         device=device,
         batch_size=batch_size,
         packages=_versions(),
     )
+
+
+def _quantization(precision: Precision) -> str:
+    """How the base is held, with what changes its answers: 4-bit's type and compute type."""
+    if precision.quantization != "4bit":
+        return precision.quantization
+    double = ", double" if precision.double_quant else ""
+    return f"4bit {precision.quant_type}{double}, in {precision.compute_dtype}"
 
 
 def _versions() -> dict[str, str]:

@@ -142,11 +142,22 @@ def conclude(plan: Plan, steps: Steps, evaluation: Evaluation) -> str:
             headline(summary),
             "",
             *verdicts(plan, summary),
+            *coverage(plan),
             f"Took {steps.seconds / 60:.1f} minutes and {steps.peak_mb:,} MB.",
             f"The page: {shown(page)}",
             f"Try it:   {runnable(tester, '--model', plan.version('v3'))}",
         ]
     )
+
+
+def coverage(plan: Plan) -> list[str]:
+    """What of the suites was asked, where it was not all."""
+    if plan.items_per_task is None:
+        return []
+    return [
+        f"Of each generation's suite the first {plan.items_per_task} questions a task were asked; "
+        "batch_test_model.py --questions eval/suites/... asks all.",
+    ]
 
 
 def headline(summary: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:

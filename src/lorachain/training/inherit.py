@@ -1,9 +1,9 @@
 """What a continued stage takes from its parent, and what it says about every setting.
 
-The base and the adapter's shape are the parent's. A default never contradicts that; a value that
-the user asked for (in a config file that they named, by --set, by a flag) and that differs from
-the parent's is an error that names the field, except where it can change without changing the
-adapter's shape.
+The base, how it is quantised, and the adapter's shape are the parent's. A default never contradicts
+that; a value that the user asked for (in a config file that they named, by --set, by a flag) and
+that differs from the parent's is an error that names the field, except where it can change without
+changing the adapter's shape.
 """
 
 from __future__ import annotations
@@ -56,7 +56,20 @@ def inherit(resolved: Resolved, parent: Lineage) -> tuple[Resolved, list[Setting
     if not resolved.asked("model.base_model"):
         taken["model.base_model"] = parent.base_name
     merged = with_values(resolved, taken, "parent")
-    return merged, _table(merged, before, taken)
+    held, source = _how_the_base_was_held(resolved, parent)
+    merged = with_values(merged, held, source)
+    return merged, _table(merged, before, taken | held)
+
+
+def _how_the_base_was_held(resolved: Resolved, parent: Lineage) -> tuple[dict[str, Any], str]:
+    """The parent's quantisation as it really was, unless another one was asked for, and whether it
+    counts as asked for: 4 bits on a CPU do where the parent had them on a CPU too."""
+    keys = {"quantization.load_in_4bit": "4bit", "quantization.load_in_8bit": "8bit"}
+    if any(resolved.asked(key) for key in keys):
+        return {}, "default"
+    bits = str(parent.data["identity"]["precision"]).rpartition(", ")[2]
+    on_cpu = parent.data.get("probe", {}).get("device") == "cpu"
+    return {key: bits == name for key, name in keys.items()}, "parent" if on_cpu else "default"
 
 
 def _table(merged: Resolved, before: Mapping[str, Any], taken: Mapping[str, Any]) -> list[Setting]:

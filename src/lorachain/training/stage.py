@@ -80,7 +80,7 @@ class Stage:
             "training rows": rows_hash(self.data.examples),
             "validation rows": rows_hash(self.data.validation),
             "processes": self.processes,
-            "precision": f"{self.precision.dtype}, {self.precision.quantization}",
+            "precision": self.precision.held,
             "optimizer": self.precision.optim,
             **shaping(self.config),
         }
@@ -180,6 +180,8 @@ def prepare(request: Request) -> Stage:
 
     machine = detect()
     precision = choose(resolved, machine)
+    if parent is not None:
+        _say_another_precision(parent, precision)
     tokenizer = load_tokenizer(base)
     encoder = ChatEncoder(tokenizer)
     data = encode_files(files, encoder, resolved.config)
@@ -190,6 +192,16 @@ def prepare(request: Request) -> Stage:
         *(request, resolved, parent, line, settings, files),
         *(base, machine, precision, tokenizer, encoder, data),
     )
+
+
+def _say_another_precision(parent: Lineage, precision: Precision) -> None:
+    now, then = precision.held, str(parent.data["identity"]["precision"])
+    if now != then and is_main_process():
+        log.warning(
+            "%s was trained on a base held in %s; here it is held in %s. Answers differ a little "
+            "between the two, and what is learned now fits the second.",
+            *(parent.name, then, now),
+        )
 
 
 def _check_no_ancestor(line: Sequence[Lineage], output: Path) -> None:

@@ -160,7 +160,7 @@ def _trainer(stage: Stage, model: Any, args: Any, found: Checkpoint | None) -> S
     output = stage.request.output
     callbacks: list[Any] = [Progress(meter, output.name), JsonlLog(output, meter)]
     if is_main_process():
-        callbacks.append(_tensorboard(output))
+        callbacks.append(_tensorboard(output, found))
     if training.early_stopping_patience is not None:
         callbacks.append(
             EarlyStoppingCallback(
@@ -212,10 +212,11 @@ def _device_batch(examples: Sequence[Example], device: str) -> dict[str, torch.T
     return {name: tensor.to(device) for name, tensor in pad([cut], 0).items()}
 
 
-def _tensorboard(output: Path) -> Any:
+def _tensorboard(output: Path, found: Checkpoint | None) -> Any:
     from torch.utils.tensorboard import SummaryWriter
 
-    return TensorBoardCallback(SummaryWriter(log_dir=str(output / "logs")))
+    forgotten = found.step + 1 if found else None  # steps after the checkpoint are taken again
+    return TensorBoardCallback(SummaryWriter(log_dir=str(output / "logs"), purge_step=forgotten))
 
 
 def _resumed(found: Checkpoint, level: str) -> str:

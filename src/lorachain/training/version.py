@@ -17,7 +17,7 @@ from lorachain import adapters, lineage
 from lorachain.checkpoint import Checkpoint
 from lorachain.config import flat
 from lorachain.errors import UserError
-from lorachain.files import canonical_json, sha256_file, sha256_text, write_text
+from lorachain.files import canonical_json, fsync_file, sha256_file, sha256_text, write_text
 from lorachain.lineage import portable
 from lorachain.paths import PROJECT_ROOT, runnable, shown
 from lorachain.training.callbacks import LOG_FILE, clock, read_log
@@ -60,12 +60,27 @@ def finish(
     output = stage.request.output
     if not is_main_process():
         return output
+    data = _lineage(stage, trainer, identity, losses, found)
+    data["probe"] = adapters.probe(model, stage.encoder, probe_setting(stage, model))
+    try:
+        _write(stage, model, data)
+    except OSError as error:
+        raise UserError(
+            f"{shown(output)} could not be written: {error.strerror or error}. Its checkpoints are "
+            "good. Make room (or mend what stands in the way) and run the same command again."
+        ) from error
+    _say(stage, data)
+    return output
+
+
+def _write(stage: Stage, model: Any, data: dict[str, Any]) -> None:
+    """Put a version's files into its folder, lineage.json last."""
+    output = stage.request.output
     adapters.save_adapter(model, output)
     for name in TOKENIZER_FILES:
         if (stage.base.folder / name).is_file():
             shutil.copyfile(stage.base.folder / name, output / name)
-    data = _lineage(stage, trainer, identity, losses, found)
-    data["probe"] = adapters.probe(model, stage.encoder, probe_setting(stage, model))
+            fsync_file(output / name)
     write_text(output / "README.md", model_card(data, read_log(output / LOG_FILE)))
     data["files"] = {
         name: sha256_file(output / name)
@@ -73,8 +88,6 @@ def finish(
         if (output / name).is_file()
     }
     lineage.write(output, data)
-    _say(stage, data)
-    return output
 
 
 def check_moved(model: Any, before: Mapping[str, Any]) -> None:

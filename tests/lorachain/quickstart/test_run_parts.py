@@ -20,6 +20,8 @@ from lorachain.paths import PROJECT_ROOT
 from lorachain.quickstart.plan import Plan, make_plan, stage_data
 from lorachain.quickstart.run import curves, headline, is_done, train, verdicts
 
+HASHES = ("config", "tokenizer", "template", "weights", "id")
+
 # ---- what is done
 
 
@@ -46,7 +48,11 @@ def finish(plan: Plan, name: str = "v1") -> Path:
             "name": name,
             "kind": "sft",
             "parent": None,
-            "base": {"name": "b", "fingerprint": {"id": "1"}},
+            "config": {},
+            "identity": {"precision": "fp32, none"},
+            "metrics": {"steps": 1, "validation_loss": {}},
+            "finished": "2025-01-01T00:00:00+00:00",
+            "base": {"name": "b", "fingerprint": dict.fromkeys(HASHES, "1")},
             "data": data,
             "files": {path.name: sha256_file(path) for path in folder.iterdir()},
         },
