@@ -1,4 +1,4 @@
-"""How long the quickstart took and how much memory, over all of its sittings."""
+"""How long the quickstart took and how much memory, over all of its runs."""
 
 from __future__ import annotations
 

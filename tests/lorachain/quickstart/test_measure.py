@@ -1,4 +1,4 @@
-"""Time and memory of the quickstart, over all of its sittings."""
+"""Time and memory of the quickstart, over all of its runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_step_is_on_disk_when_it_ends(tmp_path: Path) -> None:
     assert json.loads((tmp_path / FILE).read_text(encoding="utf-8"))["v1"]["seconds"] == 12.3
 
 
-def test_steps_add_up_and_go_on_in_another_sitting(tmp_path: Path) -> None:
+def test_steps_add_up_and_go_on_in_another_run(tmp_path: Path) -> None:
     with Steps(tmp_path).step("v1", clock(0, 10)):
         pass
     with pytest.raises(KeyboardInterrupt), Steps(tmp_path).step("v2", clock(0, 4)):
@@ -48,7 +48,7 @@ def test_the_peak_is_that_of_the_largest_step(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text(json.dumps(record), encoding="utf-8")
     steps = Steps(tmp_path)
     assert steps.peak_mb == 10**7
-    with steps.step("v2", clock(0, 1)):  # a second sitting that needs less forgets nothing
+    with steps.step("v2", clock(0, 1)):  # a second run that needs less forgets nothing
         pass
     assert Steps(tmp_path).peak_mb == 10**7
 
