@@ -32,6 +32,11 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     p.add_argument(
         "--output", metavar="DIR", help="where the versions go (default: ./models/quickstart)"
     )
+    p.add_argument(
+        "--restart",
+        action="store_true",
+        help="do all of it again; what is there is moved aside, not deleted",
+    )
     return p.parse_args([hyphenated(a) for a in (sys.argv[1:] if argv is None else argv)])
 
 
@@ -50,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from lorachain.quickstart.run import run
 
     folder = from_user(args.output) if args.output else None
-    print(run(make_plan(folder, args.base_model, small=args.small, no_replay=args.no_replay)))
+    plan = make_plan(folder, args.base_model, small=args.small, no_replay=args.no_replay)
+    print(run(plan, restart=args.restart))
 
 
 if __name__ == "__main__":

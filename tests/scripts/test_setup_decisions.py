@@ -206,8 +206,8 @@ REFUSED = (
     "ERROR: No matching distribution found for torch==2.13.0"
 )
 CERTIFICATE = (
-    "Could not fetch URL https://packages.example/simple/torch/: There was a problem confirming the ssl "
-    "certificate: HTTPSConnectionPool(host='packages.example', port=443): Max retries exceeded with url: "
+    "Could not fetch URL https://p.example/simple/torch/: There was a problem confirming the ssl "
+    "certificate: HTTPSConnectionPool(host='p.example', port=443): Max retries exceeded with url: "
     "/simple/torch/ (Caused by SSLError(SSLCertVerificationError(1, '[SSL: "
     "CERTIFICATE_VERIFY_FAILED] certificate verify failed'))) - skipping\n"
     "ERROR: No matching distribution found for torch==2.13.0"
@@ -282,7 +282,7 @@ def test_an_error_shows_the_last_lines_and_the_log() -> None:
 def test_pip_is_told_in_few_lines() -> None:
     narrator = Narrator("installing torch")
     lines = {
-        "Looking in indexes: https://packages.example/simple": None,
+        "Looking in indexes: https://p.example/simple": None,
         "Collecting torch==2.13.0": None,
         "  Downloading torch-2.13.0-cp311-cp311-win_amd64.whl.metadata (30 kB)": None,
         "Downloading https://files/torch-2.13.0+cu130-cp311-win_amd64.whl (1.9 GB)": (

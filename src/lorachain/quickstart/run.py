@@ -30,18 +30,22 @@ from lorachain.jsonl import read_lines
 from lorachain.paths import PROJECT_ROOT, runnable, shown
 from lorachain.quickstart.measure import Steps
 from lorachain.quickstart.plan import NO_REPLAY, Plan, StagePlan, stage_command, stage_data, suites
+from lorachain.training.stage import put_away
 
 log = logging.getLogger("lorachain")
 
 SUMMARY_KEYS = ("n", "strict", "parse", "schema_valid", "task_valid", "fields")
 
 
-def run(plan: Plan) -> str:
+def run(plan: Plan, *, restart: bool = False) -> str:
     """Train what is not trained yet, ask what is not asked yet. Returns the closing text.
 
+    With `restart` all of it is done again; what was there is moved aside, not deleted.
     Raises Interrupted after Ctrl-C; the same command goes on. A stage that fails has said why
     itself: its exit code is passed on by SystemExit.
     """
+    if restart:
+        put_away(plan.folder)
     make_folder(plan.folder)
     steps = Steps(plan.folder)
     total = len(plan.stages) + 1

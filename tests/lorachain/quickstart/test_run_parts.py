@@ -18,7 +18,7 @@ from lorachain.errors import Interrupted
 from lorachain.files import sha256_file
 from lorachain.paths import PROJECT_ROOT
 from lorachain.quickstart.plan import Plan, make_plan, stage_data
-from lorachain.quickstart.run import curves, headline, is_done, train, verdicts
+from lorachain.quickstart.run import curves, headline, is_done, run, train, verdicts
 
 HASHES = ("config", "tokenizer", "template", "weights", "id")
 
@@ -80,6 +80,21 @@ def test_other_data_than_it_was_made_from_is_not_done(plan: Plan) -> None:
     finish(plan)
     more = Plan(plan.folder, plan.base_model, plan.stages, rows_per_task=7, items_per_task=1)
     assert not is_done(more, more.stages[0])
+
+
+def test_restart_moves_everything_aside_and_trains_again(
+    plan: Plan, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The base is none, so the first stage that is trained says so: V1 is begun again."""
+    finish(plan)
+    nowhere = Plan(plan.folder, "./nowhere", plan.stages[:1], 6, 1)
+    with caplog.at_level(logging.INFO, logger="lorachain"), pytest.raises(SystemExit) as stop:
+        run(nowhere, restart=True)
+    assert stop.value.code == 2
+    assert "Training version v1" in caplog.text
+    kept = plan.folder.with_name(f"{plan.folder.name}.before-restart-1")
+    assert (kept / "v1" / "lineage.json").is_file()
+    assert not lineage.is_finished(plan.version("v1"))
 
 
 def test_data_that_was_only_deleted_is_made_again(plan: Plan) -> None:
