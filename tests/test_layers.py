@@ -20,13 +20,13 @@ SCRIPTS = sorted(
     for folder in ("src/training", "src/data", "src/evaluation", "scripts", ".")
     for path in (PROJECT_ROOT / folder).glob("*.py")
 )
-LAYER_0 = {"errors", "paths"}
+LAYER_0 = {"errors", "paths", "faults"}
 LAYER_1 = {
     *("files", "jsonl", "yamlfile", "config", "records", "cli"),
     *("answers", "jsontext", "jsonload", "schemas"),
 }
-LAYER_4 = {"quickstart"}  # puts packages of layer 3 together, as a script does
-STANDARD_LIBRARY_ALONE = ("errors", "paths", "files", "jsonl", "cli")
+LAYER_4 = {"quickstart", "soak"}  # put packages of layer 3 together, as a script does
+STANDARD_LIBRARY_ALONE = ("errors", "paths", "faults", "files", "jsonl", "cli")
 HEAVY = {
     *("torch", "transformers", "peft", "accelerate", "bitsandbytes", "safetensors", "tokenizers"),
     *("datasets", "trl", "gguf", "huggingface_hub", "tensorboard", "numpy", "scipy", "pandas"),

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from lorachain.chat import ChatEncoder
+from lorachain.checkpoint import PICKLES
 from lorachain.config import LoraSection
 from lorachain.errors import UserError
+from lorachain.faults import reached
 from lorachain.files import fsync_file, read_json, replace
 from lorachain.paths import shown
 from lorachain.records import Message
@@ -25,7 +27,6 @@ log = logging.getLogger("lorachain")
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
-PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".npy", ".npz"})
 _SHAPE = ("r", "lora_alpha", "lora_dropout", "target_modules")
 PROBE = (Message("user", "Name one thing that you can do for me."),)
 PROBE_LOGITS = 64
@@ -239,7 +240,9 @@ def save_adapter(model: Any, folder: Path) -> None:
     was = config.inference_mode
     config.inference_mode = True
     try:
+        reached("write", folder / WEIGHTS)
         save_file(adapter_state(model), str(temporary / WEIGHTS), metadata={"format": "pt"})
+        reached("write", folder / CONFIG)
         config.save_pretrained(str(temporary))
         for name in (WEIGHTS, CONFIG):
             fsync_file(temporary / name)

@@ -14,7 +14,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ log = logging.getLogger("lorachain")
 MANIFEST = "MANIFEST.json"
 FORMAT = 1
 SUFFIXES = frozenset({".safetensors", ".json", ".jsonl", ".txt", ".md", ".jinja", ".model"})
+PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".npy", ".npz"})
 _NAME = re.compile(r"checkpoint-(\d+)")
 _TEMPORARY = re.compile(r"\.checkpoint-\d+\.tmp-\d+")
 
@@ -44,14 +45,22 @@ class DamagedCheckpoint(Exception):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A verified checkpoint. `identity` says what run it belongs to, field by field."""
+    """A verified checkpoint. `identity` says what run it belongs to, field by field; `about` is
+    what else was written down (packages, device), which a resuming run need not share."""
 
     folder: Path
     step: int
     identity: Mapping[str, Any]
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
-def write(root: Path, step: int, identity: Mapping[str, Any], fill: Callable[[Path], None]) -> Path:
+def write(
+    root: Path,
+    step: int,
+    identity: Mapping[str, Any],
+    fill: Callable[[Path], None],
+    about: Mapping[str, Any] | None = None,
+) -> Path:
     """Write `root/checkpoint-<step>`; `fill` puts the files into the folder that it is given.
 
     Raises OSError when the disk is full (nothing half-made is left, older ones are untouched) and
@@ -69,7 +78,13 @@ def write(root: Path, step: int, identity: Mapping[str, Any], fill: Callable[[Pa
                 raise ValueError(f"{path.name}: files of this kind are not allowed here")
             fsync_file(path)
             files[path.name] = {"size": path.stat().st_size, "sha256": sha256_file(path)}
-        manifest = {"format": FORMAT, "step": step, "identity": dict(identity), "files": files}
+        manifest = {
+            "format": FORMAT,
+            "step": step,
+            "identity": dict(identity),
+            "about": dict(about or {}),
+            "files": files,
+        }
         write_json(temporary / MANIFEST, manifest)
         fsync_folder(temporary)
         if final.exists():
@@ -92,14 +107,18 @@ def verify(folder: Path) -> Checkpoint:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         step, files = manifest["step"], manifest["files"]
         identity, known = manifest["identity"], manifest["format"] == FORMAT
+        about = dict(manifest.get("about") or {})
         entries = {str(name): (entry["size"], entry["sha256"]) for name, entry in files.items()}
     except FileNotFoundError:
-        raise DamagedCheckpoint(f"it has no {MANIFEST}: it was never finished") from None
+        raise DamagedCheckpoint(_without_manifest(folder)) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise DamagedCheckpoint(f"its {MANIFEST} cannot be read") from None
     if not known or step != int(match[1]) or not isinstance(identity, dict):
         raise DamagedCheckpoint(f"its {MANIFEST} belongs to another checkpoint or format")
     present = {p.name for p in folder.iterdir()} - {MANIFEST}
+    for name in sorted(present | set(entries)):
+        if Path(name).suffix.lower() in PICKLES:
+            raise DamagedCheckpoint(_pickle(name))
     for name in sorted(present - set(entries)):
         raise DamagedCheckpoint(f"{name} is not in its manifest")
     for name, (size, digest) in sorted(entries.items()):
@@ -112,7 +131,18 @@ def verify(folder: Path) -> Checkpoint:
             raise DamagedCheckpoint(f"{name} has {file.stat().st_size} bytes instead of {size}")
         if sha256_file(file) != digest:
             raise DamagedCheckpoint(f"{name} is not as it was written (hash mismatch)")
-    return Checkpoint(folder, step, identity)
+    return Checkpoint(folder, step, identity, about)
+
+
+def _without_manifest(folder: Path) -> str:
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in PICKLES:
+            return _pickle(path.name)
+    return f"it has no {MANIFEST}: it was never finished"
+
+
+def _pickle(name: str) -> str:
+    return f"{name} is a pickle, which can run code; it was not opened"
 
 
 def folders(root: Path) -> list[Path]:
@@ -145,7 +175,10 @@ def find_latest(root: Path) -> Checkpoint | None:
             damaged.append((folder, str(reason)))
             continue
         for path, why in damaged:
-            set_aside(path, why)
+            try:
+                set_aside(path, why)
+            except OSError as error:  # open in another program
+                log.warning("%s is passed over: %s (%s).", path.name, why, error.strerror or error)
         return found
     if damaged:
         lines = "\n".join(f"  {path.name}: {why}" for path, why in damaged)
@@ -166,24 +199,43 @@ def set_aside(folder: Path, reason: str) -> Path:
     return target
 
 
-def differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """'field: then ..., now ...' for each field in which two runs differ."""
-    return [
-        f"{key}: was {saved.get(key, 'not set')}, now {now.get(key, 'not set')}"
-        for key in sorted({*saved, *now})
-        if saved.get(key) != now.get(key)
-    ]
-
-
 def rotate(root: Path, keep: int, protected: int | None = None) -> None:
-    """Remove the oldest checkpoints by step beyond the newest `keep`, never step `protected`.
+    """Remove the oldest checkpoints by step beyond the newest `keep` valid ones, never step
+    `protected`. A damaged one among the newest does not count, and is set aside.
 
     One that is open elsewhere, or is no folder, is left with a warning.
     """
-    for folder in folders(root)[keep:]:
-        if folder.name == f"checkpoint-{protected}":
-            continue
+    found = folders(root)
+    if len(found) <= keep:
+        return
+    valid = 0
+    for folder in found:
         try:
-            remove_folder(folder)
+            if valid == keep:
+                if folder.name != f"checkpoint-{protected}":
+                    _remove(folder)
+            elif (why := damage(folder)) is None:
+                valid += 1
+            else:
+                set_aside(folder, why)
         except (OSError, UserError) as error:
             log.warning("%s could not be removed now: %s", shown(folder), error)
+
+
+def damage(folder: Path) -> str | None:
+    """Why a checkpoint is not to be believed, or None for a good one."""
+    try:
+        verify(folder)
+    except DamagedCheckpoint as reason:
+        return str(reason)
+    return None
+
+
+def _remove(folder: Path) -> None:
+    """Remove a checkpoint; a stop in between leaves no half of it under its name."""
+    if folder.is_symlink() or not folder.is_dir():
+        raise UserError("it is no folder; it was left alone.")
+    going = folder.with_name(f".{folder.name}.tmp-{os.getpid()}")
+    remove_folder(going)
+    replace(folder, going)
+    remove_folder(going)

@@ -6,16 +6,21 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from lorachain.errors import UserError
+from lorachain.faults import reached
 
+LOCK = ".lock"
 _RETRY_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+_LEFTOVER = re.compile(r"\..+\.(safetensors|\d+)\.tmp")  # of write_text, and of an adapter
+_HELD_ELSEWHERE = {errno.EACCES, errno.EAGAIN, errno.EDEADLK, errno.EWOULDBLOCK}
 
 
 def sha256_file(path: Path) -> str:
@@ -44,6 +49,17 @@ def read_json(path: Path, what: str) -> Any:
         raise UserError(f"{what} cannot be read: {path}: {error}") from None
 
 
+def dump_json(path: Path, value: Any) -> None:
+    """Write a JSON file in place, for a folder that is renamed when all of it is there."""
+    reached("write", path)
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def load_json(path: Path) -> Any:
+    """Parse a JSON file that a manifest vouches for."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file atomically: a reader sees the old one or the new one, never half."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
@@ -53,9 +69,11 @@ def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file atomically (newlines stay as they are), flushed to disk."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        reached("write", path)
         with temporary.open("w", encoding="utf-8", newline="") as file:
             file.write(text)
             file.flush()
+            reached("fsync", temporary)
             os.fsync(file.fileno())
         replace(temporary, path)
     except BaseException:
@@ -67,6 +85,7 @@ def write_text(path: Path, text: str) -> None:
 
 def fsync_file(path: Path) -> None:
     """Push one file's bytes to the disk itself."""
+    reached("fsync", path)
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
@@ -75,6 +94,7 @@ def fsync_folder(path: Path) -> None:
     """Push a folder's entries to the disk. Windows has no such call and needs none."""
     if os.name == "nt":
         return
+    reached("fsync", path)
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -95,6 +115,7 @@ def _retried(action: Callable[[], object]) -> None:
 
 def replace(source: Path, target: Path) -> None:
     """`Path.replace`, retried with back-off while the target is open elsewhere (Windows)."""
+    reached("rename", target)
     _retried(lambda: source.replace(target))
 
 
@@ -112,7 +133,18 @@ def remove_folder(path: Path) -> None:
     if path.is_symlink():
         raise UserError(f"{path} is a link, not a folder; it was left alone.")
     if path.exists():
+        reached("remove", path)
         _retried(lambda: shutil.rmtree(path))
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed process was about to rename in `folder`. Hold its lock."""
+    for path in folder.iterdir():
+        if _LEFTOVER.fullmatch(path.name) and not path.is_symlink():
+            if path.is_dir():
+                remove_folder(path)
+            else:
+                path.unlink()
 
 
 def is_disk_full(error: OSError) -> bool:
@@ -134,25 +166,42 @@ def folder_lock(folder: Path, what: str) -> Iterator[None]:
     The lock is the operating system's own (flock, or a locked byte on Windows), so it ends with
     the process, however that ends: a file left behind by a killed run locks nobody out.
     """
-    make_folder(folder)
-    try:
-        opened = (folder / ".lock").open("a+", encoding="utf-8")
-    except OSError as error:
-        raise UserError(
-            f"{folder} cannot be written to: {error.strerror or error}. Choose another folder."
-        ) from None
-    with opened as file:
-        try:
-            _lock(file.fileno())
-        except OSError:
-            raise InUse(
-                f"{what} is in use by another run: {folder}. Wait until it ends, or choose "
-                "another --output."
-            ) from None
+    with _locked(folder, what) as file:
         try:
             yield
         finally:
             _unlock(file.fileno())
+
+
+def _locked(folder: Path, what: str) -> TextIO:
+    """The folder's lock file, locked. Another process may remove or move it between its opening
+    and its locking, so the one that is held must be the one that is there."""
+    while True:
+        make_folder(folder)
+        path = folder / LOCK
+        try:
+            file = path.open("a+", encoding="utf-8")
+        except OSError as error:
+            raise UserError(
+                f"{folder} cannot be written to: {error.strerror or error}. Choose another folder."
+            ) from None
+        try:
+            _lock(file.fileno())
+        except OSError as error:
+            file.close()
+            if error.errno not in _HELD_ELSEWHERE:
+                raise UserError(
+                    f"{folder} lies on a file system that cannot lock files ({error.strerror}), so "
+                    "two runs could write there at once. Choose another folder."
+                ) from None
+            raise InUse(
+                f"{what} is in use by another run: {folder}. Wait until it ends, or choose "
+                "another --output."
+            ) from None
+        with suppress(OSError):
+            if os.name == "nt" or os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        file.close()
 
 
 if os.name == "nt":  # pragma: no cover

@@ -6,6 +6,7 @@ finished and unchanged, and its base, tokenizer and chat template must be this b
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from lorachain.models import Fingerprint
 from lorachain.paths import PROJECT_ROOT, absolute, quoted, shown
 
 FILE = "lineage.json"
+UNFINISHED = "unfinished.json"
 FORMAT = 1
 
 
@@ -65,16 +67,35 @@ def is_finished(folder: Path) -> bool:
     return (folder / FILE).is_file()
 
 
+def begin(folder: Path, command: str) -> None:
+    """Mark a folder as a version that is being made, with the command that finishes it."""
+    write_json(folder / UNFINISHED, {"command": command, "folder": str(Path.cwd())})
+
+
+def how_to_finish(folder: Path) -> str:
+    """What to run so that an unfinished version is finished."""
+    try:
+        mark = json.loads((folder / UNFINISHED).read_text(encoding="utf-8"))
+        command, start = str(mark["command"]), str(mark["folder"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "Run the command that began it again; it goes on from its last checkpoint."
+    if not command or not (command + start).isprintable():
+        return "Run the command that began it again; it goes on from its last checkpoint."
+    where = "" if Path(start) == Path.cwd() else f" in {start}"
+    return f"To finish it, run this{where}; it goes on from its last checkpoint:\n  {command}"
+
+
 def read(folder: Path) -> Lineage:
     """The lineage of a finished version.
 
     Raises UserError when the folder is missing, no adapter, or not finished.
     """
     if not is_finished(folder):
-        if folder.is_dir() and any(folder.glob("checkpoint-*")):
+        begun = (folder / UNFINISHED).is_file()
+        if folder.is_dir() and (begun or any(folder.glob("checkpoint-*"))):
             raise UserError(
-                f"{shown(folder)} is not finished: its training stopped before the end. Run the "
-                "command that began it again; it goes on from its last checkpoint."
+                f"{shown(folder)} is not finished: its training stopped before the end. "
+                f"{how_to_finish(folder)}"
             )
         adapter_config(folder)  # says so when it is no adapter at all
         raise UserError(
@@ -210,3 +231,4 @@ def check_parent(lineage: Lineage, base: Fingerprint, base_name: str, output: Pa
 def write(folder: Path, data: Mapping[str, Any]) -> None:
     """Write lineage.json, the mark that a version is whole. Call it last."""
     write_json(folder / FILE, dict(data))
+    (folder / UNFINISHED).unlink(missing_ok=True)

@@ -152,7 +152,7 @@ def test_best_on_validation_is_the_version_that_is_kept(place: Place) -> None:
         "training.lr_scheduler_type=constant",
         "training.warmup_ratio=0",
         "training.num_train_epochs=4",
-        "training.learning_rate=0.05",
+        "training.learning_rate=0.08",
     ]
     last = place.v1("last", sets=sets)
     best = place.v1("best", sets=[*sets, "training.load_best_model_at_end=true"])

@@ -16,7 +16,6 @@ from lorachain import checkpoint
 from lorachain.checkpoint import (
     MANIFEST,
     DamagedCheckpoint,
-    differences,
     find_latest,
     folders,
     rotate,
@@ -222,6 +221,15 @@ def pickle(folder: Path) -> None:
     names_file(folder, "optimizer.pt")
 
 
+def planted(folder: Path) -> None:
+    (folder / "training_args.bin").write_bytes(b"x")
+
+
+def pickle_alone(folder: Path) -> None:
+    (folder / "optimizer.pt").write_bytes(b"x")
+    (folder / MANIFEST).unlink()
+
+
 def a_folder_for_a_file(folder: Path) -> None:
     (folder / "rng.json").unlink()
     (folder / "rng.json").mkdir()
@@ -252,7 +260,9 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "an absolute path": (absolute, r"names '.*outside\.json', which is not allowed"),
     "a path into a folder": (inner, "sub is not in its manifest"),
     "a link": (link, "names 'rng.json', which is not allowed"),
-    "a pickle": (pickle, "names 'optimizer.pt', which is not allowed"),
+    "a pickle": (pickle, "optimizer.pt is a pickle, which can run code; it was not opened"),
+    "a planted pickle": (planted, "training_args.bin is a pickle"),
+    "a pickle for a manifest": (pickle_alone, "optimizer.pt is a pickle"),
     "a folder for a file": (a_folder_for_a_file, "rng.json is missing"),
 }
 
@@ -406,6 +416,36 @@ def test_rotation_goes_by_step_and_keeps_the_newest(tmp_path: Path) -> None:
     assert {p.name for p in tmp_path.iterdir()} == {"checkpoint-100"}
 
 
+def test_rotation_counts_valid_ones_only(tmp_path: Path) -> None:
+    """With two kept and the newest damaged, the two good ones before it stay."""
+    made = write(tmp_path, 1, 2, 3, 4)
+    flipped(made[3])
+    rotate(tmp_path, 2)
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "set-aside-1-checkpoint-4",
+        "checkpoint-3",
+        "checkpoint-2",
+    }
+
+
+def test_a_removal_that_is_cut_off_leaves_no_half_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, 1, 2)
+
+    def cut_off(path: Path) -> None:
+        (path / "rng.json").unlink()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        rotate(tmp_path, 1)
+    monkeypatch.undo()
+    assert [p.name for p in folders(tmp_path)] == ["checkpoint-2"]
+    find_latest(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint-2"]
+
+
 def test_rotation_never_takes_the_best(tmp_path: Path) -> None:
     write(tmp_path, 1, 2, 3, 4)
     rotate(tmp_path, 1, protected=2)
@@ -444,22 +484,11 @@ def test_what_cannot_be_removed_is_a_warning_and_training_goes_on(
 # ---- identity
 
 
-def test_each_difference_is_one_line_with_both_values() -> None:
-    saved = {"a": 1, "b": [1, 2], "c": None, "gone": "x"}
-    now = {"a": 2, "b": [1, 2], "c": False, "new": 3.5}
-    assert differences(saved, now) == [
-        "a: was 1, now 2",
-        "c: was None, now False",
-        "gone: was x, now not set",
-        "new: was not set, now 3.5",
-    ]
-    assert differences(saved, dict(reversed(saved.items()))) == []
-
-
 def test_an_identity_is_the_same_after_it_was_on_disk(tmp_path: Path) -> None:
     from lorachain.config import resolve, shaping
 
     sets = ["training.lr_scheduler_kwargs={min_lr_rate: 0.1}", "lora.layers_to_transform=[1, 2]"]
     identity = shaping(resolve(None, None, sets).config)
-    folder = checkpoint.write(tmp_path, 1, identity, fill)
-    assert differences(verify(folder).identity, identity) == []
+    folder = checkpoint.write(tmp_path, 1, identity, fill, {"made_with": {"torch": "2"}})
+    assert verify(folder).identity == identity
+    assert verify(folder).about == {"made_with": {"torch": "2"}}

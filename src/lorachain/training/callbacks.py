@@ -12,8 +12,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 from transformers import TrainerCallback
+
+from lorachain.faults import reached
+from lorachain.files import write_text
 
 log = logging.getLogger("lorachain")
 
@@ -121,8 +125,7 @@ class JsonlLog(TrainerCallback):  # type: ignore[misc,unused-ignore]
         """Forget what was logged after the checkpoint that the run goes on from."""
         if state.is_world_process_zero:
             kept = [e for e in read_log(self.path) if e["step"] <= state.global_step]
-            text = "".join(json.dumps(entry) + "\n" for entry in kept)
-            self.path.write_text(text, encoding="utf-8", newline="\n")
+            write_text(self.path, "".join(json.dumps(entry) + "\n" for entry in kept))
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, float], **kwargs: Any
@@ -134,6 +137,7 @@ class JsonlLog(TrainerCallback):  # type: ignore[misc,unused-ignore]
         entry |= {k: v for k, v in logs.items() if k != "epoch"}
         if "loss" in logs:
             entry["trained_tokens_per_second"] = round(self.meter.rate, 1)
+        reached("append", self.path)
         with self.path.open("a", encoding="utf-8", newline="\n") as file:
             file.write(json.dumps(entry) + "\n")
 
@@ -149,31 +153,55 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 class StopOnInterrupt(TrainerCallback):  # type: ignore[misc,unused-ignore]
-    """Ctrl-C saves at the end of the step and stops; a second one stops at once."""
+    """Ctrl-C saves at the end of the step and stops; a second one stops at once.
+
+    So do the signals that a system sends when it shuts down, a terminal when it is closed
+    (SIGTERM, SIGHUP; SIGBREAK on Windows), and a scheduler before it takes a machine away.
+    """
 
     def __init__(self) -> None:
         self.asked = False
-        self._previous: Any = None
+        self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> StopOnInterrupt:
         if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGINT, self._handle)
+            for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
+                number = getattr(signal, name, None)
+                if number is None or _nohup(number):
+                    continue
+                self._previous[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
 
     def _handle(self, signum: int, frame: Any) -> None:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
-        log.info("\nStopping: this step is finished and saved first (Ctrl-C again: at once).")
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            log.info("\nStopping: this step is finished and saved first (Ctrl-C again: at once).")
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Ask the Trainer to save and stop."""
+        self.asked = _any_process(self.asked, args.device)
         if self.asked:
             control.should_save = True
             control.should_training_stop = True
             if args.metric_for_best_model is None:  # else the choice of the best would lack it
                 control.should_evaluate = False
+
+
+def _nohup(number: int) -> bool:
+    return number == getattr(signal, "SIGHUP", None) and signal.getsignal(number) == signal.SIG_IGN
+
+
+def _any_process(asked: bool, device: Any) -> bool:
+    """Whether any process was asked: all of them must stop at the same step."""
+    distributed = torch.distributed
+    if not distributed.is_available() or not distributed.is_initialized():
+        return asked
+    flag = torch.tensor(int(asked), device=device)
+    distributed.all_reduce(flag, op=distributed.ReduceOp.MAX)
+    return bool(flag)

@@ -14,49 +14,103 @@ It replaces every place where the stock Trainer writes or reads `training_args.b
 
 from __future__ import annotations
 
-import json
+import importlib.metadata
 import logging
 import math
-import random
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 from transformers import Trainer, TrainerCallback, TrainerState
 
 from lorachain import checkpoint
-from lorachain.adapters import WEIGHTS, check_arrived, read_tensors, save_adapter
+from lorachain.adapters import WEIGHTS, adapter_state, check_arrived, read_tensors, save_adapter
 from lorachain.errors import UserError
+from lorachain.faults import reached
+from lorachain.files import dump_json, load_json
+from lorachain.paths import shown
+from lorachain.training.optimizer_state import load_optimizer, prove_round_trip, save_optimizer
+from lorachain.training.random_state import load_rng, random_state, save_rng
 
 log = logging.getLogger("lorachain")
 
 REWARM_STEPS = 5
 STATE = "trainer_state.json"  # the name under which the Trainer looks for its own state
 SCHEDULER = "scheduler.json"
-RNG, RNG_TENSORS = "rng.json", "rng.safetensors"
-OPTIMIZER, OPTIMIZER_TENSORS = "optimizer.json", "optimizer.safetensors"
+SCALER = "scaler.json"
+SMALL_FILES = 1 << 17  # bytes: a checkpoint's JSON files and random states
 
 
 class SafeCheckpointMixin(Trainer):  # type: ignore[misc,unused-ignore]
     """Put it before a Trainer class. Call `set_checkpoints` before `train`."""
 
     def set_checkpoints(
-        self, identity: Mapping[str, Any], level: str, keep: int, select_best: bool
+        self,
+        identity: Mapping[str, Any],
+        level: str,
+        keep: int,
+        select_best: bool,
+        version_bytes: int = 0,
+        about: Mapping[str, Any] | None = None,
     ) -> None:
-        """`identity` is what a resuming run must share; `keep` valid checkpoints stay on disk."""
+        """`identity` is what a resuming run must share, `about` what else is worth writing down;
+        `keep` valid checkpoints stay on disk, and the best one. `version_bytes` is what will be
+        written beside the adapter at the end."""
         self._identity = dict(identity)
         self._level = level
         self._keep = keep
         self._select_best = select_best
+        self._version_bytes = version_bytes
+        self._about = dict(about or {})
+        self.add_callback(_BeforeTheFirstStep(self))
+
+    # ---- before the first step
+
+    def check_checkpoints(self) -> None:
+        """Raises UserError when checkpoints could not be kept as promised: an optimizer whose state
+        does not come back as it was (`exact`), or too little room on the disk."""
+        per_parameter = self._prove_optimizer() if self._level == "exact" else 0.0
+        if self.args.should_save:
+            self._check_room(per_parameter)
+
+    def _prove_optimizer(self) -> float:
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        ends = {p.shape: p for p in sorted(trained, key=lambda p: p.numel())}
+        shapes = list(ends.values())
+        kind, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+        like = [p.detach() for p in (shapes[0], shapes[-1])]
+        return prove_round_trip(lambda parameters: kind(parameters, **options), like)
+
+    def _check_room(self, optimizer_bytes_per_parameter: float) -> None:
+        root = Path(self.args.output_dir)
+        root.mkdir(parents=True, exist_ok=True)
+        trained = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+        adapter = 4 * trained
+        one = int(adapter + trained * optimizer_bytes_per_parameter) + SMALL_FILES
+        kept = self._keep + (1 if self._select_best else 0)
+        there = sum(
+            path.stat().st_size
+            for folder in checkpoint.folders(root)[:kept]
+            for path in folder.glob("*")
+        )
+        # One more is being written while the oldest is still there.
+        needed = max(kept * one - there, 0) + one + adapter + self._version_bytes
+        free = shutil.disk_usage(root).free
+        if free < needed:
+            raise UserError(
+                f"There is too little room at {shown(root)}: {megabytes(free)} are free, and "
+                f"{megabytes(needed)} will be needed ({kept + 1} checkpoints of {megabytes(one)} "
+                "and the version). Make room, choose another --output, or keep fewer "
+                "checkpoints (--set checkpoint.save_total_limit=1)."
+            )
 
     # ---- saving
 
     def _save_checkpoint(self, model: Any, trial: Any = None) -> None:
-        self.accelerator.wait_for_everyone()
+        states = _of_all_processes(random_state())
         if not self.args.should_save:
             return
         root = Path(self.args.output_dir)
@@ -64,8 +118,16 @@ class SafeCheckpointMixin(Trainer):  # type: ignore[misc,unused-ignore]
         newest = checkpoint.folders(root)[:1]
         if newest and newest[0].name == f"checkpoint-{step}":
             return  # saved a moment ago, at the same step
+        adapter = adapter_state(self.accelerator.unwrap_model(self.model))
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in adapter.values()):
+            raise UserError(_diverged("adapter", step - 1))
+
+        def fill(folder: Path) -> None:
+            self._fill(folder, states)
+
         try:
-            checkpoint.write(root, step, self._identity, self._fill)
+            about = {**self._about, "made_with": made_with(self.args.device)}
+            checkpoint.write(root, step, self._identity, fill, about)
         except (OSError, SafetensorError) as error:  # safetensors has no OSError for a full disk
             why = getattr(error, "strerror", None) or error
             raise UserError(
@@ -75,11 +137,13 @@ class SafeCheckpointMixin(Trainer):  # type: ignore[misc,unused-ignore]
         best = self.state.best_global_step if self._select_best else None
         checkpoint.rotate(root, self._keep, best)
 
-    def _fill(self, folder: Path) -> None:
+    def _fill(self, folder: Path, states: list[dict[str, Any]]) -> None:
         save_adapter(self.accelerator.unwrap_model(self.model), folder)
         self._save_state(folder / STATE)
-        _dump(folder / SCHEDULER, self.lr_scheduler.state_dict())
-        save_rng(folder)
+        dump_json(folder / SCHEDULER, self.lr_scheduler.state_dict())
+        if self.accelerator.scaler is not None:
+            dump_json(folder / SCALER, self.accelerator.scaler.state_dict())
+        save_rng(folder, states)
         if self._level == "exact":
             save_optimizer(self.optimizer, folder)
 
@@ -90,6 +154,7 @@ class SafeCheckpointMixin(Trainer):  # type: ignore[misc,unused-ignore]
             if name in self.state.stateful_callbacks:
                 self.state.stateful_callbacks[name] = callback.state()
         history, self.state.log_history = self.state.log_history, []
+        reached("write", path)
         try:
             self.state.save_to_json(str(path))
         finally:
@@ -125,7 +190,7 @@ class SafeCheckpointMixin(Trainer):  # type: ignore[misc,unused-ignore]
         folder = Path(checkpoint)
         if self._level == "exact":
             load_optimizer(self.optimizer, folder)
-        self.lr_scheduler.load_state_dict(_load(folder / SCHEDULER))
+        self.lr_scheduler.load_state_dict(load_json(folder / SCHEDULER))
         for group, rate in zip(
             self.optimizer.param_groups, self.lr_scheduler.get_last_lr(), strict=True
         ):
@@ -133,9 +198,13 @@ class SafeCheckpointMixin(Trainer):  # type: ignore[misc,unused-ignore]
         if self._level != "exact":
             self.add_callback(Rewarm(REWARM_STEPS))
 
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None and self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(load_json(Path(checkpoint) / SCALER))
+
     def _load_rng_state(self, checkpoint: str | None) -> None:
         if checkpoint is not None:
-            load_rng(Path(checkpoint))
+            load_rng(Path(checkpoint), self.args.process_index)
 
     # ---- never save what went wrong
 
@@ -144,6 +213,17 @@ class SafeCheckpointMixin(Trainer):  # type: ignore[misc,unused-ignore]
         if norm is not None and self.accelerator.scaler is None and not math.isfinite(float(norm)):
             raise UserError(_diverged("gradient", self.state.global_step))
         return norm
+
+
+class _BeforeTheFirstStep(TrainerCallback):  # type: ignore[misc,unused-ignore]
+    """Checks what checkpoints need once the optimizer is there, before it takes a step."""
+
+    def __init__(self, trainer: SafeCheckpointMixin) -> None:
+        self.trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Raises UserError."""
+        self.trainer.check_checkpoints()
 
 
 class Rewarm(TrainerCallback):  # type: ignore[misc,unused-ignore]
@@ -195,100 +275,24 @@ def load_adapter_weights(model: Any, folder: Path) -> None:
     check_arrived(model, saved, folder.name)
 
 
-def save_rng(folder: Path) -> None:
-    """Python's, NumPy's and torch's random states, as JSON and safetensors."""
-    kind, keys, position, has_gauss, gauss = np.random.get_state()
-    _dump(
-        folder / RNG,
-        {
-            "python": random.getstate(),
-            "numpy": [kind, [int(k) for k in keys], position, has_gauss, gauss],
-        },
-    )
-    states = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        states |= {f"cuda{i}": s for i, s in enumerate(torch.cuda.get_rng_state_all())}
-    save_file(states, str(folder / RNG_TENSORS))
+def _of_all_processes(value: dict[str, Any]) -> list[dict[str, Any]]:
+    """One value of each process, by rank (torchrun starts several)."""
+    distributed = torch.distributed
+    if not distributed.is_available() or not distributed.is_initialized():
+        return [value]
+    found: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(found, value)
+    return found
 
 
-def load_rng(folder: Path) -> None:
-    """Put all random states back to where `save_rng` found them."""
-    saved = _load(folder / RNG)
-    version, numbers, gauss = saved["python"]
-    random.setstate((version, tuple(numbers), gauss))
-    kind, keys, position, has_gauss, cached = saved["numpy"]
-    state = (kind, np.array(keys, dtype=np.uint32), position, has_gauss, cached)
-    np.random.set_state(state)
-    states = read_tensors(folder / RNG_TENSORS)
-    torch.set_rng_state(states["cpu"])
-    for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
-        if f"cuda{i}" in states:
-            torch.cuda.set_rng_state(states[f"cuda{i}"], i)
+def made_with(device: Any) -> dict[str, str]:
+    """What a checkpoint was written with: the same arithmetic elsewhere is not promised."""
+    packages = ("torch", "transformers", "peft", "accelerate")
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    cuda = torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else "CPU"
+    return {**versions, "device": cuda}
 
 
-def save_optimizer(optimizer: Any, folder: Path) -> None:
-    """An optimizer's state: tensors as safetensors, the rest as JSON.
-
-    Raises UserError when it holds anything else, which could not be put back exactly.
-    """
-    state = optimizer.state_dict()
-    tensors: dict[str, torch.Tensor] = {}
-    plain: dict[str, dict[str, Any]] = {}
-    for index, entries in state["state"].items():
-        plain[str(index)] = {}
-        for key, value in _leaves(entries):
-            if isinstance(value, torch.Tensor):
-                tensors[f"{index}.{key}"] = value.detach().cpu().contiguous()
-            elif value is None or isinstance(value, bool | int | float | str):
-                plain[str(index)][key] = value
-            else:
-                raise UserError(
-                    f"checkpoint.resume: exact cannot save this optimizer ({key} is a "
-                    f"{type(value).__name__}). Use checkpoint.resume: weights, or adamw_torch."
-                )
-    save_file(tensors, str(folder / OPTIMIZER_TENSORS))
-    _dump(folder / OPTIMIZER, {"state": plain, "param_groups": state["param_groups"]})
-
-
-def load_optimizer(optimizer: Any, folder: Path) -> None:
-    """Put an optimizer's state back as `save_optimizer` found it."""
-    saved = _load(folder / OPTIMIZER)
-    flat: dict[str, dict[str, Any]] = saved["state"]
-    for name, tensor in read_tensors(folder / OPTIMIZER_TENSORS).items():
-        index, _, key = name.partition(".")
-        flat[index][key] = tensor
-    state = {int(index): _nested(entries) for index, entries in flat.items()}
-    groups = [
-        {k: tuple(v) if isinstance(v, list) and k != "params" else v for k, v in group.items()}
-        for group in saved["param_groups"]
-    ]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
-
-
-def _leaves(entries: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """A parameter's state with its dicts opened: bitsandbytes keeps its tensors in one."""
-    for key, value in entries.items():
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{prefix}{key}/")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """What `_leaves` opened, put together again."""
-    entries: dict[str, Any] = {}
-    for path, value in flat.items():
-        *outer, key = path.split("/")
-        inner = entries
-        for name in outer:
-            inner = inner.setdefault(name, {})
-        inner[key] = value
-    return entries
-
-
-def _dump(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value), encoding="utf-8")
-
-
-def _load(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+def megabytes(size: float) -> str:
+    """'12.3 MB' of a number of bytes."""
+    return f"{size / 1e6:,.1f} MB" if size < 1e9 else f"{size / 1e9:,.1f} GB"

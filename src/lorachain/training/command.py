@@ -6,6 +6,7 @@ Nothing heavy is imported until the arguments are known to be good.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -184,6 +185,9 @@ def command(argv: Sequence[str]) -> str:
             next(given, None)
         elif word != "--restart" and not word.startswith("--resume="):
             words.append(word)
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count > 1:
+        words[:0] = ["-m", "torch.distributed.run", f"--nproc_per_node={count}"]
     return runnable(*words)
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,13 +19,14 @@ from typing import Any
 from lorachain import checkpoint, lineage
 from lorachain.config import Resolved, shaping
 from lorachain.errors import Interrupted, UserError
-from lorachain.files import folder_lock, replace
+from lorachain.files import LOCK, folder_lock, is_disk_full, remove_leftovers, replace
 from lorachain.lineage import Lineage
 from lorachain.machine import Machine, Precision
 from lorachain.models import Base, context_length, find_base
 from lorachain.paths import shown
 from lorachain.training.data import Files, StageData, encode_files, read_files, rows_hash
 from lorachain.training.inherit import Setting, format_table, inherit
+from lorachain.training.resume import agreed, check_same, find_checkpoint
 
 log = logging.getLogger("lorachain")
 
@@ -41,6 +43,17 @@ class Request:
     resume: str = "auto"  # auto, never, or a checkpoint folder
     restart: bool = False
     again: str = ""  # the command that does this once more
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What a message calls the things that an identity holds by their hashes alone."""
+        parent = self.source_model
+        return {
+            "base": self.resolved.config.model.base_model,
+            "parent": "none" if parent is None else str(parent),
+            "training rows": str(self.train_data),
+            "validation rows": "none" if self.val_data is None else str(self.val_data),
+        }
 
 
 @dataclass
@@ -107,17 +120,33 @@ def run(request: Request) -> Path:
     A finished version of the same settings and data is left alone. Raises UserError for whatever
     the user can mend, and Interrupted after Ctrl-C, when the run is saved.
     """
+    try:
+        return _hold_and_run(request)
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        raise UserError(
+            f"The disk is full: {shown(error.filename or request.output)} could not be written. "
+            f"What is finished at {shown(request.output)} is good. Make room and run the same "
+            "command again."
+        ) from error
+
+
+def _hold_and_run(request: Request) -> Path:
     if not is_main_process():
         return _run(prepare(request))
     existed = request.output.exists()
     try:
-        with folder_lock(request.output, "The output"):
+        with ExitStack() as held:
+            held.enter_context(folder_lock(request.output, "The output"))
             stage = prepare(request)  # what is there is moved aside only for a run that can begin
-            if not request.restart:
-                return _run(stage)
-        put_away(request.output)  # unlocked: Windows renames no folder in which a file is open
-        existed = False
-        with folder_lock(request.output, "The output"):
+            if request.restart:
+                if os.name == "nt":  # which moves no folder in which a file is open: the lock
+                    held.close()
+                moved = put_away(request.output)
+                existed = existed and not moved
+                if moved or os.name == "nt":
+                    held.enter_context(folder_lock(request.output, "The output"))
             return _run(stage)
     except UserError:
         if not existed:
@@ -128,30 +157,45 @@ def run(request: Request) -> Path:
 def _run(stage: Stage) -> Path:
     request, identity = stage.request, stage.identity()
     if not request.restart and lineage.is_finished(request.output):
-        _check_same(lineage.read(request.output), identity)
+        check_same(lineage.read(request.output), identity, request.names)
+        (request.output / lineage.UNFINISHED).unlink(missing_ok=True)
         log.info("%s is finished already; nothing to do.", shown(request.output))
         return request.output
-    found = None if request.restart else find_checkpoint(request, identity)
+    found = agreed(
+        lambda: (
+            None
+            if request.restart
+            else find_checkpoint(request.output, request.resume, identity, request.names)
+        )
+    )
+    if is_main_process():
+        remove_leftovers(request.output)
+        lineage.begin(request.output, request.again)
     from lorachain.training.train import train
 
     return train(stage, identity, found)
 
 
-def put_away(output: Path) -> None:
-    """Move what stands at an output aside, whatever it is. Nothing is deleted."""
-    if not output.exists() or not any(p.name != ".lock" for p in output.iterdir()):
-        return
+def put_away(output: Path) -> bool:
+    """Move what stands at an output aside, whatever it is, and say whether there was anything.
+    Nothing is deleted."""
+    if not output.exists() or not any(p.name != LOCK for p in output.iterdir()):
+        return False
     number = 1
     while (target := output.with_name(f"{output.name}.before-restart-{number}")).exists():
         number += 1
-    (output / ".lock").unlink(missing_ok=True)
     replace(output, target)
+    (target / LOCK).unlink(missing_ok=True)
     log.info("What was at %s is now at %s.", shown(output), shown(target))
+    return True
 
 
 def _remove_if_empty(output: Path) -> None:
-    if output.is_dir() and all(path.name == ".lock" for path in output.iterdir()):
-        (output / ".lock").unlink(missing_ok=True)
+    """Leave no folder behind for a run that was refused before it began."""
+    ours = {LOCK, lineage.UNFINISHED}
+    if output.is_dir() and all(path.name in ours for path in output.iterdir()):
+        for name in ours:
+            (output / name).unlink(missing_ok=True)
         output.rmdir()
 
 
@@ -238,55 +282,6 @@ def _without_evaluation(resolved: Resolved) -> Resolved:
     return with_values(resolved, changed, "replaced")
 
 
-def find_checkpoint(request: Request, identity: Mapping[str, Any]) -> checkpoint.Checkpoint | None:
-    """The checkpoint that a run goes on from, or None for a fresh start.
-
-    Raises UserError when there is one of another run, naming each field that differs.
-    """
-    output = request.output
-    if request.resume == "never":
-        for folder in checkpoint.folders(output):
-            checkpoint.set_aside(folder, "this run was told not to resume (--resume never)")
-        return None
-    if request.resume == "auto":
-        found = checkpoint.find_latest(output)
-    else:
-        folder = Path(request.resume)
-        if folder.parent != output:
-            raise UserError(
-                f"--resume {shown(folder)} is not a checkpoint of --output {shown(output)}."
-            )
-        try:
-            found = checkpoint.verify(folder)
-        except checkpoint.DamagedCheckpoint as reason:
-            raise UserError(f"{shown(folder)} cannot be resumed: {reason}.") from None
-    if found is None:
-        return None
-    changed = checkpoint.differences(found.identity, identity)
-    if changed:
-        raise UserError(
-            f"{shown(found.folder)} belongs to another run:\n"
-            + "\n".join(f"  {line}" for line in changed)
-            + "\nPut these back to go on from it, or pass --restart to start this stage from its "
-            "beginning (what is there is moved aside, not deleted)."
-        )
-    for later in checkpoint.folders(output):
-        if int(later.name.split("-")[1]) > found.step:
-            checkpoint.set_aside(later, f"this run goes on from step {found.step}")
-    return found
-
-
-def _check_same(version: Lineage, identity: Mapping[str, Any]) -> None:
-    changed = checkpoint.differences(version.data["identity"], identity)
-    if changed:
-        raise UserError(
-            f"{shown(version.folder)} is a finished version, made with other settings or data:\n"
-            + "\n".join(f"  {line}" for line in changed[:12])
-            + "\nA finished version is never changed. Choose another --output, or pass --restart "
-            "to train it again (the old one is moved aside, not deleted)."
-        )
-
-
 def say_what_follows(stage: Stage) -> None:
     """The few lines that tell a person what is about to be trained, and on what."""
     data, parent = stage.data, stage.parent
@@ -326,4 +321,14 @@ def interrupted(stage: Stage, step: int, total: int) -> Interrupted:
     return Interrupted(
         f"Stopped at step {step} of {total}; it is saved in {shown(folder)}.\n"
         f"To go on, run it again:\n  {again}"
+    )
+
+
+def stopped_at_once(stage: Stage) -> Interrupted:
+    """What a second Ctrl-C ends with, or one outside the training itself."""
+    newest = checkpoint.folders(stage.request.output)[:1]
+    where = f"Its newest checkpoint is {newest[0].name}" if newest else "It has no checkpoint yet"
+    return Interrupted(
+        f"Stopped at once. {where}.\nTo go on, run it again:\n"
+        f"  {stage.request.again or 'the same command'}"
     )

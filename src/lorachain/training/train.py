@@ -12,17 +12,18 @@ import torch
 from transformers import EarlyStoppingCallback, PrinterCallback
 from transformers.integrations import TensorBoardCallback
 
-from lorachain import adapters, machine
+from lorachain import adapters, checkpoint, machine
 from lorachain.checkpoint import Checkpoint
 from lorachain.errors import UserError
 from lorachain.fast_lora import speed_up_lora
 from lorachain.models import load_base
-from lorachain.paths import from_user
+from lorachain.paths import from_user, quoted, shown
 from lorachain.training.batching import Collator, StepBatches, pad
 from lorachain.training.callbacks import JsonlLog, Progress, StopOnInterrupt, TokenMeter
-from lorachain.training.checkpointing import REWARM_STEPS, load_adapter_weights
+from lorachain.training.checkpointing import REWARM_STEPS, load_adapter_weights, made_with
 from lorachain.training.dataset import Example
 from lorachain.training.loss import HeadTap, choose_way
+from lorachain.training.resume import say_what_else_changed
 from lorachain.training.sft import SFTTrainer, total_steps, training_arguments
 from lorachain.training.stage import (
     Stage,
@@ -30,8 +31,9 @@ from lorachain.training.stage import (
     is_main_process,
     probe_setting,
     say_what_follows,
+    stopped_at_once,
 )
-from lorachain.training.version import finish
+from lorachain.training.version import finish, tokenizer_bytes
 
 log = logging.getLogger("lorachain")
 
@@ -55,7 +57,11 @@ def train(stage: Stage, identity: Mapping[str, Any], found: Checkpoint | None) -
                 stage.config.checkpoint.resume,
                 stage.config.checkpoint.save_total_limit,
                 stage.config.training.load_best_model_at_end,
+                tokenizer_bytes(stage.base.folder),
+                {"names": stage.request.names},
             )
+            if found is not None and is_main_process():
+                say_what_else_changed(found, made_with(args.device))
             if found is not None and found.step >= args.max_steps:
                 trainer.take_over(found.folder)
             else:
@@ -64,9 +70,11 @@ def train(stage: Stage, identity: Mapping[str, Any], found: Checkpoint | None) -
             if stop.asked and reached < args.max_steps and not _stopped_early(trainer):
                 raise interrupted(stage, reached, args.max_steps)
         _take_best(stage, trainer)
+        return finish(stage, trainer, identity, before, found)
     except torch.OutOfMemoryError:
         raise UserError(_out_of_memory(stage)) from None
-    return finish(stage, trainer, identity, before, found)
+    except KeyboardInterrupt:
+        raise stopped_at_once(stage) from None
 
 
 def _arguments(stage: Stage) -> Any:
@@ -248,6 +256,13 @@ def _take_best(stage: Stage, trainer: SFTTrainer) -> None:
         return
     if best != trainer.state.global_step:
         folder = stage.request.output / f"checkpoint-{best}"
+        if why := checkpoint.damage(folder):
+            raise UserError(
+                f"The version should be step {best}, which has the lowest validation loss, but "
+                f"{shown(folder)} is damaged: {why}. Train this stage again with --restart, or "
+                f"resume from a checkpoint before it (--resume {quoted(stage.request.output)}"
+                "/checkpoint-N)."
+            )
         load_adapter_weights(trainer.accelerator.unwrap_model(trainer.model), folder)
     log.info(
         "The version is step %d, which has the lowest validation loss (%.4f).",

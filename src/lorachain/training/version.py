@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from lorachain import adapters, lineage
 from lorachain.checkpoint import Checkpoint
 from lorachain.config import flat
@@ -41,6 +43,11 @@ TOKENIZER_FILES = (
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "safetensors")
 
 
+def tokenizer_bytes(base: Path) -> int:
+    """The size of the files that a version takes over from its base."""
+    return sum((base / name).stat().st_size for name in TOKENIZER_FILES if (base / name).is_file())
+
+
 def finish(
     stage: Stage,
     trainer: SFTTrainer,
@@ -64,9 +71,10 @@ def finish(
     data["probe"] = adapters.probe(model, stage.encoder, probe_setting(stage, model))
     try:
         _write(stage, model, data)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
+        why = getattr(error, "strerror", None) or error
         raise UserError(
-            f"{shown(output)} could not be written: {error.strerror or error}. Its checkpoints are "
+            f"{shown(output)} could not be written: {why}. Its checkpoints are "
             "good. Make room (or mend what stands in the way) and run the same command again."
         ) from error
     _say(stage, data)

@@ -16,15 +16,9 @@ from training_support import config_of, tiny_model, with_lora
 from lorachain.adapters import adapter_state, save_adapter
 from lorachain.checkpoint import SUFFIXES
 from lorachain.errors import UserError
-from lorachain.training.checkpointing import (
-    Rewarm,
-    check_loss,
-    load_adapter_weights,
-    load_optimizer,
-    load_rng,
-    save_optimizer,
-    save_rng,
-)
+from lorachain.training.checkpointing import Rewarm, check_loss, load_adapter_weights
+from lorachain.training.optimizer_state import load_optimizer, save_optimizer
+from lorachain.training.random_state import load_rng, save_rng
 
 
 def draws() -> list[Any]:

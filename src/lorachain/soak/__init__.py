@@ -1,0 +1,1 @@
+"""Runs that are killed on purpose: starting the project's scripts many times, cheaply."""
