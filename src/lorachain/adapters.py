@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import shutil
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -138,9 +139,14 @@ def continue_adapter(model: Any, folder: Path) -> Any:
     adapter_config(folder)
     saved = read_tensors(folder / WEIGHTS)
     try:
-        adapted = PeftModel.from_pretrained(
-            model, str(folder), is_trainable=True, local_files_only=True
-        )
+        with warnings.catch_warnings(action="ignore"):  # `check_arrived` says it better
+            adapted = PeftModel.from_pretrained(
+                model,
+                str(folder),
+                is_trainable=True,
+                local_files_only=True,
+                ignore_mismatched_sizes=True,
+            )
     except (RuntimeError, ValueError, KeyError) as error:
         raise UserError(
             f"The adapter {shown(folder)} does not fit this base: {str(error)[:500]}"

@@ -20,11 +20,13 @@ from typing import Any
 
 from lorachain.errors import UserError
 from lorachain.files import (
+    canonical_json,
     fsync_file,
     fsync_folder,
     remove_folder,
     replace,
     sha256_file,
+    sha256_text,
     write_json,
 )
 from lorachain.paths import shown
@@ -78,13 +80,14 @@ def write(
                 raise ValueError(f"{path.name}: files of this kind are not allowed here")
             fsync_file(path)
             files[path.name] = {"size": path.stat().st_size, "sha256": sha256_file(path)}
-        manifest = {
+        manifest: dict[str, Any] = {
             "format": FORMAT,
             "step": step,
             "identity": dict(identity),
             "about": dict(about or {}),
             "files": files,
         }
+        manifest["sha256"] = sha256_text(canonical_json(manifest))
         write_json(temporary / MANIFEST, manifest)
         fsync_folder(temporary)
         if final.exists():
@@ -105,6 +108,7 @@ def verify(folder: Path) -> Checkpoint:
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
+        digest = manifest.pop("sha256")
         step, files = manifest["step"], manifest["files"]
         identity, known = manifest["identity"], manifest["format"] == FORMAT
         about = dict(manifest.get("about") or {})
@@ -113,6 +117,8 @@ def verify(folder: Path) -> Checkpoint:
         raise DamagedCheckpoint(_without_manifest(folder)) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise DamagedCheckpoint(f"its {MANIFEST} cannot be read") from None
+    if digest != sha256_text(canonical_json(manifest)):
+        raise DamagedCheckpoint(f"its {MANIFEST} is not as it was written (hash mismatch)")
     if not known or step != int(match[1]) or not isinstance(identity, dict):
         raise DamagedCheckpoint(f"its {MANIFEST} belongs to another checkpoint or format")
     present = {p.name for p in folder.iterdir()} - {MANIFEST}
@@ -161,13 +167,9 @@ def find_latest(root: Path) -> Checkpoint | None:
     """
     if not root.is_dir():
         return None
-    for stale in root.iterdir():
-        if _TEMPORARY.fullmatch(stale.name):
-            remove_folder(stale)
     damaged: list[tuple[Path, str]] = []
     for folder in folders(root):
-        if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
-            folder.rmdir()
+        if _is_empty(folder):
             continue
         try:
             found = verify(folder)
@@ -179,6 +181,7 @@ def find_latest(root: Path) -> Checkpoint | None:
                 set_aside(path, why)
             except OSError as error:  # open in another program
                 log.warning("%s is passed over: %s (%s).", path.name, why, error.strerror or error)
+        _clean(root)
         return found
     if damaged:
         lines = "\n".join(f"  {path.name}: {why}" for path, why in damaged)
@@ -186,7 +189,19 @@ def find_latest(root: Path) -> Checkpoint | None:
             f"Every checkpoint in {shown(root)} is damaged:\n{lines}\nNothing was deleted. To "
             "start this stage from its beginning, run the same command with --restart."
         )
+    _clean(root)
     return None
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())
+
+
+def _clean(root: Path) -> None:
+    """Remove what stopped writes left behind."""
+    for stale in list(root.iterdir()):
+        if _TEMPORARY.fullmatch(stale.name) or (_NAME.fullmatch(stale.name) and _is_empty(stale)):
+            remove_folder(stale)
 
 
 def set_aside(folder: Path, reason: str) -> Path:

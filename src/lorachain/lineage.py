@@ -148,7 +148,9 @@ def changed_files(lineage: Lineage) -> list[str]:
     found = []
     for name, digest in lineage.data["files"].items():
         path = lineage.folder / name
-        if not path.is_file():
+        if name != Path(name).name or path.is_symlink():
+            found.append(f"its {FILE} names {name!r}, which lies elsewhere")
+        elif not path.is_file():
             found.append(f"{name} is missing")
         elif sha256_file(path) != digest:
             found.append(f"{name} has changed since the version was finished")

@@ -23,6 +23,7 @@ from lorachain.checkpoint import (
     verify,
 )
 from lorachain.errors import UserError
+from lorachain.files import canonical_json, sha256_text
 
 IDENTITY = {"base": "b1", "training.learning_rate": 1e-4, "parent": None}
 
@@ -50,8 +51,14 @@ def manifest(folder: Path) -> dict[str, object]:
 
 
 def rewrite(folder: Path, **changed: object) -> None:
-    text = json.dumps(manifest(folder) | changed)
-    (folder / MANIFEST).write_text(text, encoding="utf-8")
+    """Change the manifest and hash it anew, as a forger would."""
+    forge(folder, manifest(folder) | changed)
+
+
+def forge(folder: Path, content: dict[str, object]) -> None:
+    content.pop("sha256", None)
+    content["sha256"] = sha256_text(canonical_json(content))
+    (folder / MANIFEST).write_text(json.dumps(content), encoding="utf-8")
 
 
 def names_file(folder: Path, name: str, target: Path | None = None) -> None:
@@ -185,8 +192,7 @@ def with_manifest(**changed: object) -> Callable[[Path], None]:
 
 def without(key: str) -> Callable[[Path], None]:
     def damage(folder: Path) -> None:
-        text = json.dumps({k: v for k, v in manifest(folder).items() if k != key})
-        (folder / MANIFEST).write_text(text, encoding="utf-8")
+        forge(folder, {k: v for k, v in manifest(folder).items() if k != key})
 
     return damage
 
@@ -235,6 +241,11 @@ def a_folder_for_a_file(folder: Path) -> None:
     (folder / "rng.json").mkdir()
 
 
+def flipped_manifest(folder: Path) -> None:
+    text = (folder / MANIFEST).read_text(encoding="utf-8")
+    (folder / MANIFEST).write_text(text.replace('"b1"', '"b0"'), encoding="utf-8")
+
+
 DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "missing file": (missing, "rng.json is missing"),
     "extra file": (extra, "extra.json is not in its manifest"),
@@ -243,6 +254,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "emptied": (emptied, "has 0 bytes instead of 1024"),
     "flipped bit": (flipped, "hash mismatch"),
     "no manifest": (no_manifest, "never finished"),
+    "a manifest with another value": (flipped_manifest, "MANIFEST.json is not as it was written"),
     "cut manifest": (cut_manifest, "cannot be read"),
     "empty manifest": (written(""), "cannot be read"),
     "manifest not UTF-8": (written(b"\xff\xfe{}"), "cannot be read"),

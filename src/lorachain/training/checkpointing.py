@@ -18,6 +18,7 @@ import importlib.metadata
 import logging
 import math
 import shutil
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -271,8 +272,14 @@ def load_adapter_weights(model: Any, folder: Path) -> None:
     from peft import set_peft_model_state_dict
 
     saved = read_tensors(folder / WEIGHTS)
-    set_peft_model_state_dict(model, dict(saved))
-    check_arrived(model, saved, folder.name)
+    with warnings.catch_warnings(action="ignore"):  # `check_arrived` says it better
+        set_peft_model_state_dict(model, dict(saved), ignore_mismatched_sizes=True)
+    try:
+        check_arrived(model, saved, folder.name)
+    except UserError as error:
+        raise UserError(
+            f"{error}\nGo on from another checkpoint (--resume DIR), or begin anew (--restart)."
+        ) from None
 
 
 def _of_all_processes(value: dict[str, Any]) -> list[dict[str, Any]]:

@@ -99,7 +99,7 @@ def _lines(
     fields = differing(then, now)
     lines = []
     for field in fields[:LINES]:
-        was = _value(then.get(field, "not set"), names_then.get(field))
+        was = _value(then.get(field), names_then.get(field))
         lines.append(f"  {field}: was {was}, now {_value(now.get(field), names_now.get(field))}")
     if len(fields) > LINES:
         lines.append(f"  and {len(fields) - LINES} more")
@@ -110,7 +110,10 @@ def _lines(
 
 
 def _value(value: Any, name: Any) -> str:
-    return str(value) if name is None else f"{shown(str(name))} ({value})"
+    if value is None:
+        return "not set" if name is None else str(name)
+    text = str(value)
+    return text if name is None else f"{shown(str(name))} ({text[:16]})"
 
 
 def _undo(field: str, then: Any, name: Any, name_now: str | None) -> str:

@@ -141,11 +141,12 @@ def _hold_and_run(request: Request) -> Path:
             held.enter_context(folder_lock(request.output, "The output"))
             stage = prepare(request)  # what is there is moved aside only for a run that can begin
             if request.restart:
-                if os.name == "nt":  # which moves no folder in which a file is open: the lock
-                    held.close()
-                moved = put_away(request.output)
-                existed = existed and not moved
-                if moved or os.name == "nt":
+                # Between the moving and the new lock, another run may have come in and ended.
+                while _occupied(request.output):
+                    if os.name == "nt":  # which moves no folder in which a file is open: the lock
+                        held.close()
+                    put_away(request.output)
+                    existed = False
                     held.enter_context(folder_lock(request.output, "The output"))
             return _run(stage)
     except UserError:
@@ -176,10 +177,14 @@ def _run(stage: Stage) -> Path:
     return train(stage, identity, found)
 
 
+def _occupied(output: Path) -> bool:
+    return output.exists() and any(p.name != LOCK for p in output.iterdir())
+
+
 def put_away(output: Path) -> bool:
     """Move what stands at an output aside, whatever it is, and say whether there was anything.
     Nothing is deleted."""
-    if not output.exists() or not any(p.name != LOCK for p in output.iterdir()):
+    if not _occupied(output):
         return False
     number = 1
     while (target := output.with_name(f"{output.name}.before-restart-{number}")).exists():
