@@ -185,7 +185,7 @@ class StopOnInterrupt(TrainerCallback):  # type: ignore[misc,unused-ignore]
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Ask the Trainer to save and stop."""
-        self.asked = _any_process(self.asked, args.device)
+        self.asked = _any_process(self.asked, args)
         if self.asked:
             control.should_save = True
             control.should_training_stop = True
@@ -197,11 +197,11 @@ def _nohup(number: int) -> bool:
     return number == getattr(signal, "SIGHUP", None) and signal.getsignal(number) == signal.SIG_IGN
 
 
-def _any_process(asked: bool, device: Any) -> bool:
+def _any_process(asked: bool, args: Any) -> bool:
     """Whether any process was asked: all of them must stop at the same step."""
     distributed = torch.distributed
     if not distributed.is_available() or not distributed.is_initialized():
         return asked
-    flag = torch.tensor(int(asked), device=device)
+    flag = torch.tensor(int(asked), device=args.device)
     distributed.all_reduce(flag, op=distributed.ReduceOp.MAX)
     return bool(flag)

@@ -179,7 +179,11 @@ class SafeCheckpointMixin(Trainer):  # type: ignore[misc,unused-ignore]
         load_adapter_weights(model or self.model, Path(resume_from_checkpoint))
 
     def _load_callback_state(self) -> None:
-        """Restore what callbacks keep (early stopping's patience), never a request to stop."""
+        """Restore what callbacks keep (early stopping's patience), never a request to stop.
+
+        How often is logged, evaluated and saved is this run's, not the checkpoint's.
+        """
+        self.state.compute_steps(self.args, self.state.max_steps)
         for callback in self.callback_handler.callbacks:
             saved = self.state.stateful_callbacks.get(type(callback).__name__)
             for key, value in (saved or {}).get("attributes", {}).items():

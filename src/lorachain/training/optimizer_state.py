@@ -92,7 +92,7 @@ def prove_round_trip(
             _step(optimizer, first, gradients)
             _step(resumed, second, gradients)
         equal = all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
-    except OSError:
+    except (OSError, UserError):
         raise
     except Exception as error:
         raise UserError(

@@ -46,6 +46,8 @@ def draw(own: Sequence[Example], sources: Iterable[Source], share: float, seed: 
     own_tokens = sum(example.trained_tokens for example in own)
     wanted = round(share / (1 - share) * own_tokens) if share else 0
     seen: set[object] = {example.row.key for example in own}
+    sources = list(sources)
+    names = [source.name for source in sources]
     pools = _pools(sources, seen, seed)
     drawn: list[Example] = []
     given = dict.fromkeys(pools, 0)
@@ -55,7 +57,8 @@ def draw(own: Sequence[Example], sources: Iterable[Source], share: float, seed: 
         key = min(pools, key=lambda k: (given[k], k))
         example = pools[key].pop()
         drawn.append(example)
-        rows[key[0]] = rows.get(key[0], 0) + 1
+        name = names[key[0]]
+        rows[name] = rows.get(name, 0) + 1
         given[key] += example.trained_tokens
         total += example.trained_tokens
         if not pools[key]:
@@ -65,14 +68,15 @@ def draw(own: Sequence[Example], sources: Iterable[Source], share: float, seed: 
 
 def _pools(
     sources: Iterable[Source], seen: set[object], seed: int
-) -> dict[tuple[str, str], list[Example]]:
-    """Shuffled rows by (source, task), without duplicates."""
-    pools: dict[tuple[str, str], list[Example]] = {}
-    for source in sources:
+) -> dict[tuple[int, str], list[Example]]:
+    """Shuffled rows by (source, task), without duplicates. A source counts by its place: a version
+    or a file that is called otherwise gives the same rows."""
+    pools: dict[tuple[int, str], list[Example]] = {}
+    for place, source in enumerate(sources):
         for example in source.examples:
             if example.row.key not in seen:
                 seen.add(example.row.key)
-                pools.setdefault((source.name, example.row.task), []).append(example)
+                pools.setdefault((place, example.row.task), []).append(example)
     for key in sorted(pools):
         random.Random(f"{seed}/{key[0]}/{key[1]}").shuffle(pools[key])
     return pools

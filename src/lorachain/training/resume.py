@@ -26,6 +26,7 @@ FLAGS = {
     "parent": "--source-model",
     "training rows": "--train-data",
     "validation rows": "--val-data",
+    "replayed rows": "--replay-data",
 }
 LINES = 12  # differences that a message lists
 
@@ -105,7 +106,12 @@ def _lines(
         lines.append(f"  and {len(fields) - LINES} more")
     if go_on:
         lines.append("To go on from it, run the same command with:")
-        lines += [f"  {_undo(f, then.get(f), names_then.get(f), names_now.get(f))}" for f in fields]
+        lines += [
+            f"  {_undo(f, then[f], names_then.get(f), names_now.get(f))}"
+            if f in then
+            else f"  the lorachain of then, which had no {f}"
+            for f in fields
+        ]
     return "\n".join(lines)
 
 
@@ -119,7 +125,11 @@ def _value(value: Any, name: Any) -> str:
 def _undo(field: str, then: Any, name: Any, name_now: str | None) -> str:
     if field in KNOWN_KEYS:
         text = then if isinstance(then, str) else json.dumps(then, ensure_ascii=False)
+        if isinstance(then, dict | list):
+            text = text.replace('"', "")  # YAML's flow style; quotes within quotes break in cmd
         return f"--set {quoted(f'{field}={text}')}"
+    if field == "parent" and then is None:
+        return "no --source-model: it is a version 1's, which src/training/fine_tune.py makes"
     if field in FLAGS:
         if name is None:
             return f"{FLAGS[field]} as it was then"

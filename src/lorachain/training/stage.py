@@ -85,12 +85,24 @@ class Stage:
         """How many processes train together (torchrun sets it)."""
         return int(os.environ.get("WORLD_SIZE", "1"))
 
+    def _rows(self, group: int) -> list[Any]:
+        data = self.data
+        return [e for e, g in zip(data.examples, data.groups, strict=True) if g == group]
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What a message calls the things that an identity holds by their hashes alone."""
+        replayed = ", ".join(str(rows.path) for _, rows in self.files.replay)
+        base = self.config.model.base_model
+        return {**self.request.names, "base": base, "replayed rows": replayed or "none"}
+
     def identity(self) -> dict[str, Any]:
         """What a run must share with a checkpoint to go on from it, field by field."""
         return {
             "base": self.base.fingerprint.id,
             "parent": self.parent.adapter_sha256 if self.parent else None,
-            "training rows": rows_hash(self.data.examples),
+            "training rows": rows_hash(self._rows(0)),
+            "replayed rows": rows_hash(self._rows(1)) if self.data.replay else None,
             "validation rows": rows_hash(self.data.validation),
             "processes": self.processes,
             "precision": self.precision.held,
@@ -158,7 +170,7 @@ def _hold_and_run(request: Request) -> Path:
 def _run(stage: Stage) -> Path:
     request, identity = stage.request, stage.identity()
     if not request.restart and lineage.is_finished(request.output):
-        check_same(lineage.read(request.output), identity, request.names)
+        check_same(lineage.read(request.output), identity, stage.names)
         (request.output / lineage.UNFINISHED).unlink(missing_ok=True)
         log.info("%s is finished already; nothing to do.", shown(request.output))
         return request.output
@@ -166,7 +178,7 @@ def _run(stage: Stage) -> Path:
         lambda: (
             None
             if request.restart
-            else find_checkpoint(request.output, request.resume, identity, request.names)
+            else find_checkpoint(request.output, request.resume, identity, stage.names)
         )
     )
     if is_main_process():

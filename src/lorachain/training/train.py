@@ -58,7 +58,7 @@ def train(stage: Stage, identity: Mapping[str, Any], found: Checkpoint | None) -
                 stage.config.checkpoint.save_total_limit,
                 stage.config.training.load_best_model_at_end,
                 tokenizer_bytes(stage.base.folder),
-                {"names": stage.request.names},
+                {"names": stage.names},
             )
             if found is not None and is_main_process():
                 say_what_else_changed(found, made_with(args.device))
@@ -228,13 +228,11 @@ def _tensorboard(output: Path, found: Checkpoint | None) -> Any:
 
 
 def _resumed(found: Checkpoint, level: str) -> str:
-    common = (
-        f"Going on from {found.folder.name}: adapter, learning rate, row order and random state"
-    )
+    start = f"Going on from {found.folder.name}: adapter, learning rate, row order"
     if level == "exact":
-        return f"{common} and optimizer are where they were."
+        return f"{start}, random state and optimizer are where they were."
     return (
-        f"{common} are where they were; the optimizer's moments are not kept "
+        f"{start} and random state are where they were; the optimizer's moments are not kept "
         f"(checkpoint.resume: weights), so its first {REWARM_STEPS} steps are eased in."
     )
 
@@ -272,9 +270,15 @@ def _take_best(stage: Stage, trainer: SFTTrainer) -> None:
 
 
 def _out_of_memory(stage: Stage) -> str:
+    output = stage.request.output
+    kept = (
+        f"Checkpoints in {shown(output)} are good."
+        if checkpoint.folders(output)
+        else "There is no checkpoint yet."
+    )
     return (
-        f"The GPU ran out of memory. Checkpoints in {stage.request.output} are good. Run the same "
-        "command with less in memory, for example: "
-        "--set training.gradient_checkpointing=true, --set training.max_tokens_per_micro_batch=512 "
-        "(the same result, slower), or a smaller data.max_seq_length (with --restart)."
+        f"The GPU ran out of memory. {kept} Run the same command with less in memory, for example: "
+        "--set training.gradient_checkpointing=true (the same result, slower), "
+        "--set training.max_tokens_per_micro_batch=512 (the same but for what dropout draws), or a "
+        "smaller data.max_seq_length (with --restart)."
     )
