@@ -30,7 +30,7 @@ from lorachain.jsonl import read_lines
 from lorachain.paths import PROJECT_ROOT, runnable, shown
 from lorachain.quickstart.measure import Steps
 from lorachain.quickstart.plan import NO_REPLAY, Plan, StagePlan, stage_command, stage_data, suites
-from lorachain.training.stage import put_away
+from lorachain.training.output import put_away
 
 log = logging.getLogger("lorachain")
 

@@ -19,13 +19,14 @@ from typing import Any
 from lorachain import checkpoint, lineage
 from lorachain.config import Resolved, shaping
 from lorachain.errors import Interrupted, UserError
-from lorachain.files import LOCK, folder_lock, is_disk_full, remove_leftovers, replace
+from lorachain.files import folder_lock, is_disk_full, remove_leftovers
 from lorachain.lineage import Lineage
 from lorachain.machine import Machine, Precision
 from lorachain.models import Base, context_length, find_base
 from lorachain.paths import shown
 from lorachain.training.data import Files, StageData, encode_files, read_files, rows_hash
 from lorachain.training.inherit import Setting, format_table, inherit
+from lorachain.training.output import occupied, put_away, remove_if_empty
 from lorachain.training.resume import agreed, check_same, find_checkpoint
 
 log = logging.getLogger("lorachain")
@@ -154,7 +155,7 @@ def _hold_and_run(request: Request) -> Path:
             stage = prepare(request)  # what is there is moved aside only for a run that can begin
             if request.restart:
                 # Between the moving and the new lock, another run may have come in and ended.
-                while _occupied(request.output):
+                while occupied(request.output):
                     if os.name == "nt":  # which moves no folder in which a file is open: the lock
                         held.close()
                     put_away(request.output)
@@ -163,7 +164,7 @@ def _hold_and_run(request: Request) -> Path:
             return _run(stage)
     except UserError:
         if not existed:
-            _remove_if_empty(request.output)
+            remove_if_empty(request.output)
         raise
 
 
@@ -187,33 +188,6 @@ def _run(stage: Stage) -> Path:
     from lorachain.training.train import train
 
     return train(stage, identity, found)
-
-
-def _occupied(output: Path) -> bool:
-    return output.exists() and any(p.name != LOCK for p in output.iterdir())
-
-
-def put_away(output: Path) -> bool:
-    """Move what stands at an output aside, whatever it is, and say whether there was anything.
-    Nothing is deleted."""
-    if not _occupied(output):
-        return False
-    number = 1
-    while (target := output.with_name(f"{output.name}.before-restart-{number}")).exists():
-        number += 1
-    replace(output, target)
-    (target / LOCK).unlink(missing_ok=True)
-    log.info("What was at %s is now at %s.", shown(output), shown(target))
-    return True
-
-
-def _remove_if_empty(output: Path) -> None:
-    """Leave no folder behind for a run that was refused before it began."""
-    ours = {LOCK, lineage.UNFINISHED}
-    if output.is_dir() and all(path.name in ours for path in output.iterdir()):
-        for name in ours:
-            (output / name).unlink(missing_ok=True)
-        output.rmdir()
 
 
 def prepare(request: Request) -> Stage:
