@@ -250,6 +250,8 @@ def save_adapter(model: Any, folder: Path) -> None:
         save_file(adapter_state(model), str(temporary / WEIGHTS), metadata={"format": "pt"})
         reached("write", folder / CONFIG)
         config.save_pretrained(str(temporary))
+        # safetensors makes it readable by its owner alone; the other files are as usual here.
+        (temporary / WEIGHTS).chmod((temporary / CONFIG).stat().st_mode)
         for name in (WEIGHTS, CONFIG):
             fsync_file(temporary / name)
             replace(temporary / name, folder / name)

@@ -49,6 +49,7 @@ from lorachain.schemas import (
 )
 
 __all__ = [
+    "EXTRACTOR",
     "Answer",
     "Checked",
     "RootType",
@@ -64,6 +65,9 @@ __all__ = [
 
 Tier = Literal["strict", "scan", "numbers", "repair", "none"]
 RootType = Literal["object", "array", "string", "number", "boolean", "null", "none"]
+
+EXTRACTOR = 1
+"""Raised when a change of this file, jsontext or jsonload can change what any text reads as."""
 
 MAX_CHARS = 200_000
 """Characters that the tiers below strict look at; an answer cut here counts as truncated."""

@@ -37,6 +37,7 @@ MANIFEST = "MANIFEST.json"
 FORMAT = 1
 SUFFIXES = frozenset({".safetensors", ".json", ".jsonl", ".txt", ".md", ".jinja", ".model"})
 PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".npy", ".npz"})
+_DROPPED = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", ".directory"})
 _NAME = re.compile(r"checkpoint-(\d+)")
 _TEMPORARY = re.compile(r"\.checkpoint-\d+\.tmp-\d+")
 
@@ -121,7 +122,7 @@ def verify(folder: Path) -> Checkpoint:
         raise DamagedCheckpoint(f"its {MANIFEST} is not as it was written (hash mismatch)")
     if not known or step != int(match[1]) or not isinstance(identity, dict):
         raise DamagedCheckpoint(f"its {MANIFEST} belongs to another checkpoint or format")
-    present = {p.name for p in folder.iterdir()} - {MANIFEST}
+    present = {p.name for p in folder.iterdir() if not _dropped(p)} - {MANIFEST}
     for name in sorted(present | set(entries)):
         if Path(name).suffix.lower() in PICKLES:
             raise DamagedCheckpoint(_pickle(name))
@@ -138,6 +139,12 @@ def verify(folder: Path) -> Checkpoint:
         if sha256_file(file) != digest:
             raise DamagedCheckpoint(f"{name} is not as it was written (hash mismatch)")
     return Checkpoint(folder, step, identity, about)
+
+
+def _dropped(path: Path) -> bool:
+    """Whether a file browser left it there. Nothing reads it."""
+    known = path.name in _DROPPED or path.name.startswith("._")
+    return known and path.is_file() and not path.is_symlink()
 
 
 def _without_manifest(folder: Path) -> str:
@@ -177,10 +184,7 @@ def find_latest(root: Path) -> Checkpoint | None:
             damaged.append((folder, str(reason)))
             continue
         for path, why in damaged:
-            try:
-                set_aside(path, why)
-            except OSError as error:  # open in another program
-                log.warning("%s is passed over: %s (%s).", path.name, why, error.strerror or error)
+            try_to_set_aside(path, why)
         _clean(root)
         return found
     if damaged:
@@ -202,6 +206,14 @@ def _clean(root: Path) -> None:
     for stale in list(root.iterdir()):
         if _TEMPORARY.fullmatch(stale.name) or (_NAME.fullmatch(stale.name) and _is_empty(stale)):
             remove_folder(stale)
+
+
+def try_to_set_aside(folder: Path, reason: str) -> None:
+    """`set_aside`, or a warning where another program holds it open."""
+    try:
+        set_aside(folder, reason)
+    except OSError as error:
+        log.warning("%s is passed over: %s (%s).", folder.name, reason, error.strerror or error)
 
 
 def set_aside(folder: Path, reason: str) -> Path:

@@ -74,7 +74,7 @@ def run(main: Callable[[Sequence[str] | None], int | None]) -> NoReturn:
         print(f"Error: {error}", file=sys.stderr)  # noqa: T201
         code = EXIT_USER_ERROR
     except Interrupted as stop:
-        print(str(stop), file=sys.stderr)  # noqa: T201
+        print(str(stop), end="\n" if str(stop) else "", file=sys.stderr)  # noqa: T201
         code = EXIT_INTERRUPTED
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)  # noqa: T201

@@ -67,18 +67,30 @@ def is_finished(folder: Path) -> bool:
     return (folder / FILE).is_file()
 
 
-def begin(folder: Path, command: str) -> None:
-    """Mark a folder as a version that is being made, with the command that finishes it."""
-    write_json(folder / UNFINISHED, {"command": command, "folder": str(Path.cwd())})
+def begin(folder: Path, command: str, *, restarted: bool = False) -> None:
+    """Mark a folder as a version that is being made, with the command that finishes it, and whether
+    it was begun with --restart."""
+    mark = {"command": command, "folder": str(Path.cwd()), "restarted": restarted}
+    write_json(folder / UNFINISHED, mark)
+
+
+def was_restarted(folder: Path) -> bool:
+    """Whether an unfinished version was begun with --restart."""
+    return not is_finished(folder) and _mark(folder).get("restarted") is True
+
+
+def _mark(folder: Path) -> dict[str, Any]:
+    try:
+        mark = json.loads((folder / UNFINISHED).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return mark if isinstance(mark, dict) else {}
 
 
 def how_to_finish(folder: Path) -> str:
     """What to run so that an unfinished version is finished."""
-    try:
-        mark = json.loads((folder / UNFINISHED).read_text(encoding="utf-8"))
-        command, start = str(mark["command"]), str(mark["folder"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return "Run the command that began it again; it goes on from its last checkpoint."
+    mark = _mark(folder)
+    command, start = str(mark.get("command", "")), str(mark.get("folder", ""))
     if not command or not (command + start).isprintable():
         return "Run the command that began it again; it goes on from its last checkpoint."
     where = "" if Path(start) == Path.cwd() else f" in {start}"

@@ -25,6 +25,7 @@ from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
 from lorachain.errors import UserError
+from lorachain.files import canonical_json, sha256_text
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -62,9 +63,16 @@ class Schema:
         entry = {"$ref": uri}
         self._validator: Validator = Draft202012Validator(entry, registry=registry)
         self._exact: Validator = _Exact(entry, registry=registry)
+        self._registry = registry
 
     def __repr__(self) -> str:
         return f"Schema({self.name!r})"
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits over the schema and every file that it refers to."""
+        documents = {uri: self._registry.contents(uri) for uri in self._registry}
+        return sha256_text(canonical_json(documents))[:16]
 
     def problems(self, value: Any) -> list[SchemaProblem]:
         """Every problem of a value, each once, ordered by path (array items by number)."""

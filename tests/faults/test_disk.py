@@ -59,6 +59,37 @@ def test_row_05_too_little_room_is_found_before_the_first_step(
     assert steps_of(refused.folder) == []
 
 
+def test_row_05_what_fits_is_not_refused(bench: Bench, small_disk: Path) -> None:
+    """One checkpoint in all, whatever number may be kept: the need is what will really be there."""
+    one = ("checkpoint.save_steps=999", "checkpoint.resume=exact", "checkpoint.save_total_limit=99")
+    whole = bench.run("whole", sets=one)
+    used = sum(p.stat().st_size for p in whole.folder.rglob("*") if p.is_file())
+    fill(small_disk, used + 300_000)
+    fits = bench.run(small_disk / "v1", sets=one)
+    assert fits.code == 0, fits.text
+
+
+def look_for_the_temporary_folder_again() -> None:
+    """Python remembers it from before the run's process was forked."""
+    import tempfile
+
+    tempfile.tempdir = None
+
+
+def test_row_05_a_full_temporary_folder_is_no_fault_of_the_optimizer(
+    bench: Bench, small_disk: Path
+) -> None:
+    fill(small_disk, 8_000)
+    refused = bench.run(
+        "v1",
+        sets=LONG,
+        environment={"TMPDIR": str(small_disk)},
+        before="test_disk:look_for_the_temporary_folder_again",
+    )
+    assert refused.code == 2, refused.text
+    assert "the folder for temporary files" in refused.text
+
+
 @pytest.mark.parametrize("leave", [0, 30_000, 200_000])
 def test_row_05_a_disk_that_fills_up_keeps_the_checkpoints(
     bench: Bench, small_disk: Path, leave: int

@@ -6,6 +6,7 @@ import os
 import shlex
 import signal
 import subprocess
+import time
 
 import pytest
 from chain_support import largest_difference
@@ -42,6 +43,21 @@ def test_row_04_a_signal_saves_the_step_and_exits_130(bench: Bench, name: str) -
     assert resumed_from(stopped.folder) == step
     whole = bench.run("whole", sets=EXACT)
     assert largest_difference(stopped.folder, whole.folder) == 0.0
+
+
+@pytest.mark.parametrize("others", [("SIGHUP",), ("SIGTERM", "SIGHUP", "SIGHUP")])
+def test_row_04_a_system_that_shuts_down_sends_several_and_the_step_is_saved(
+    bench: Bench, others: tuple[str, ...]
+) -> None:
+    def act(run: Run) -> None:
+        for name in ("SIGTERM", *others):
+            os.kill(run.process.pid, getattr(signal, name))
+            time.sleep(0.002)
+
+    stopped = bench.stopped_at(2, act, "stopped", sets=EXACT)
+    assert stopped.code == 130, stopped.text
+    step = max(steps_of(stopped.folder))
+    assert f"Stopped at step {step} of {STEPS}; it is saved in " in stopped.text
 
 
 def test_row_04_ctrl_c_while_the_base_is_loaded_says_how_to_go_on(bench: Bench) -> None:

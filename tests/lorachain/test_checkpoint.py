@@ -343,6 +343,31 @@ def test_other_folders_are_no_checkpoints(tmp_path: Path, name: str) -> None:
         verify(tmp_path / name)
 
 
+@pytest.mark.parametrize("name", [".DS_Store", "Thumbs.db", "desktop.ini", "._rng.json"])
+def test_what_a_file_browser_leaves_damages_nothing(tmp_path: Path, name: str) -> None:
+    (folder,) = write(tmp_path, 12)
+    (folder / name).write_bytes(b"x")
+    assert verify(folder).step == 12
+    (folder / name).unlink()
+    (folder / name).mkdir()
+    with pytest.raises(DamagedCheckpoint, match="is not in its manifest"):
+        verify(folder)
+
+
+def test_a_damaged_one_that_is_open_elsewhere_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    flipped(write(tmp_path, 8, 12)[1])
+
+    def refuse(self: Path, target: Path) -> Path:
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with caplog.at_level(logging.WARNING, logger="lorachain"):
+        assert find_latest(tmp_path).step == 8  # type: ignore[union-attr]
+    assert "checkpoint-12 is passed over: " in caplog.text
+
+
 # ---- which one is the latest
 
 

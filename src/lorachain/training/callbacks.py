@@ -18,10 +18,10 @@ from transformers import TrainerCallback
 
 from lorachain.faults import reached
 from lorachain.files import write_text
+from lorachain.training.output import LOG_FILE
 
 log = logging.getLogger("lorachain")
 
-LOG_FILE = "training_log.jsonl"
 PLAIN_SECONDS = 10.0  # between two plain lines where there is no terminal
 
 
@@ -178,7 +178,9 @@ class StopOnInterrupt(TrainerCallback):  # type: ignore[misc,unused-ignore]
 
     def _handle(self, signum: int, frame: Any) -> None:
         if self.asked:
-            raise KeyboardInterrupt
+            if signum in _BY_HAND:
+                raise KeyboardInterrupt
+            return  # a system that shuts down sends SIGTERM and then SIGHUP
         self.asked = True
         with contextlib.suppress(OSError):  # the terminal may be gone
             log.info("\nStopping: this step is finished and saved first (Ctrl-C again: at once).")
@@ -191,6 +193,9 @@ class StopOnInterrupt(TrainerCallback):  # type: ignore[misc,unused-ignore]
             control.should_training_stop = True
             if args.metric_for_best_model is None:  # else the choice of the best would lack it
                 control.should_evaluate = False
+
+
+_BY_HAND = {getattr(signal, name, None) for name in ("SIGINT", "SIGBREAK")}
 
 
 def _nohup(number: int) -> bool:

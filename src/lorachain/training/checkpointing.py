@@ -66,6 +66,7 @@ class SafeCheckpointMixin(Trainer):  # type: ignore[misc,unused-ignore]
         self._select_best = select_best
         self._version_bytes = version_bytes
         self._about = dict(about or {})
+        self._saved_step: int | None = None
         self.add_callback(_BeforeTheFirstStep(self))
 
     # ---- before the first step
@@ -91,22 +92,32 @@ class SafeCheckpointMixin(Trainer):  # type: ignore[misc,unused-ignore]
         trained = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
         adapter = 4 * trained
         one = int(adapter + trained * optimizer_bytes_per_parameter) + SMALL_FILES
+        there = [
+            sum(path.stat().st_size for path in folder.glob("*"))
+            for folder in checkpoint.folders(root)
+        ]
         kept = self._keep + (1 if self._select_best else 0)
-        there = sum(
-            path.stat().st_size
-            for folder in checkpoint.folders(root)[:kept]
-            for path in folder.glob("*")
-        )
         # One more is being written while the oldest is still there.
-        needed = max(kept * one - there, 0) + one + adapter + self._version_bytes
+        at_once = min(kept + 1, len(there) + self._checkpoints_to_come())
+        needed = max(at_once * one - sum(there), 0) + adapter + self._version_bytes
         free = shutil.disk_usage(root).free
         if free < needed:
             raise UserError(
                 f"There is too little room at {shown(root)}: {megabytes(free)} are free, and "
-                f"{megabytes(needed)} will be needed ({kept + 1} checkpoints of {megabytes(one)} "
-                "and the version). Make room, choose another --output, or keep fewer "
-                "checkpoints (--set checkpoint.save_total_limit=1)."
+                f"{megabytes(needed)} will be needed (up to {at_once} checkpoints of "
+                f"{megabytes(one)} at once, and the version). Make room, choose another --output, "
+                "or keep fewer checkpoints (--set checkpoint.save_total_limit=1)."
             )
+
+    def _checkpoints_to_come(self) -> int:
+        """At most how many checkpoints will be written from here on."""
+        if self.args.save_strategy != "steps" or self.args.save_steps < 1:
+            return self._keep + 2
+        left = int(self.state.max_steps) - int(self.state.global_step)
+        count = math.ceil(left / int(self.args.save_steps))
+        if self._select_best and self.args.eval_steps:
+            count += math.ceil(left / int(self.args.eval_steps))
+        return count
 
     # ---- saving
 
@@ -116,9 +127,8 @@ class SafeCheckpointMixin(Trainer):  # type: ignore[misc,unused-ignore]
             return
         root = Path(self.args.output_dir)
         step = self.state.global_step
-        newest = checkpoint.folders(root)[:1]
-        if newest and newest[0].name == f"checkpoint-{step}":
-            return  # saved a moment ago, at the same step
+        if step == self._saved_step:
+            return  # a moment ago
         adapter = adapter_state(self.accelerator.unwrap_model(self.model))
         if not all(bool(torch.isfinite(tensor).all()) for tensor in adapter.values()):
             raise UserError(_diverged("adapter", step - 1))
@@ -135,6 +145,7 @@ class SafeCheckpointMixin(Trainer):  # type: ignore[misc,unused-ignore]
                 f"The checkpoint of step {step} could not be written: {why}. "
                 "Earlier checkpoints are untouched. Make room and run the same command again."
             ) from error
+        self._saved_step = step
         best = self.state.best_global_step if self._select_best else None
         checkpoint.rotate(root, self._keep, best)
 
@@ -169,11 +180,22 @@ class SafeCheckpointMixin(Trainer):  # type: ignore[misc,unused-ignore]
 
     # ---- resuming
 
+    def is_the_end(self, folder: Path) -> bool:
+        """Whether a checkpoint is the last one of its run: all steps are taken, or early stopping
+        ended it there. `train` would take one step more."""
+        state = TrainerState.load_from_json(str(folder / STATE))
+        saved = state.stateful_callbacks.get("EarlyStoppingCallback") or {}
+        patience = saved.get("args", {}).get("early_stopping_patience")
+        waited = saved.get("attributes", {}).get("early_stopping_patience_counter", 0)
+        return state.global_step >= self.args.max_steps > 0 or (
+            patience is not None and waited >= patience
+        )
+
     def take_over(self, folder: Path) -> None:
-        """Be as after the last step of all. `train` would take one more where that step ends no
-        epoch."""
+        """Be as after the last step of all."""
         load_adapter_weights(self.accelerator.unwrap_model(self.model), folder)
         self.state = TrainerState.load_from_json(str(folder / STATE))
+        self._load_callback_state()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         load_adapter_weights(model or self.model, Path(resume_from_checkpoint))

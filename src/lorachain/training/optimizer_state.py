@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from lorachain.adapters import read_tensors
@@ -92,8 +93,13 @@ def prove_round_trip(
             _step(optimizer, first, gradients)
             _step(resumed, second, gradients)
         equal = all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
-    except (OSError, UserError):
+    except UserError:
         raise
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            "checkpoint.resume: exact tries the optimizer out in the folder for temporary files, "
+            f"which could not be written to: {error}. Make room there."
+        ) from error
     except Exception as error:
         raise UserError(
             f"checkpoint.resume: exact cannot be kept with this optimizer: trying to save and "

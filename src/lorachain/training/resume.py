@@ -41,7 +41,7 @@ def find_checkpoint(
     """
     if resume == "never":
         for folder in checkpoint.folders(output):
-            checkpoint.set_aside(folder, "this run was told not to resume (--resume never)")
+            checkpoint.try_to_set_aside(folder, "this run was told not to resume (--resume never)")
         return None
     found = checkpoint.find_latest(output) if resume == "auto" else _named(Path(resume), output)
     if found is None:
@@ -57,19 +57,24 @@ def find_checkpoint(
         )
     for later in checkpoint.folders(output):
         if int(later.name.split("-")[1]) > found.step:
-            checkpoint.set_aside(later, f"this run goes on from step {found.step}")
+            checkpoint.try_to_set_aside(later, f"this run goes on from step {found.step}")
     return found
 
 
 def _named(folder: Path, output: Path) -> checkpoint.Checkpoint:
-    if folder.parent != output:
+    """The checkpoint that --resume names: its folder, or its bare name."""
+    here = output / folder.name
+    if folder.resolve().parent != output.resolve() and folder.exists():
         raise UserError(
             f"--resume {shown(folder)} is not a checkpoint of --output {shown(output)}."
         )
+    if not here.is_dir():
+        names = ", ".join(p.name for p in checkpoint.folders(output)) or "none"
+        raise UserError(f"--resume: {shown(here)} does not exist; there are {names}.")
     try:
-        return checkpoint.verify(folder)
+        return checkpoint.verify(here)
     except checkpoint.DamagedCheckpoint as reason:
-        raise UserError(f"{shown(folder)} cannot be resumed: {reason}.") from None
+        raise UserError(f"{shown(here)} cannot be resumed: {reason}.") from None
 
 
 def check_same(version: Lineage, identity: Mapping[str, Any], names: Mapping[str, str]) -> None:

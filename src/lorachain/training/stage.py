@@ -26,7 +26,7 @@ from lorachain.models import Base, context_length, find_base
 from lorachain.paths import shown
 from lorachain.training.data import Files, StageData, encode_files, read_files, rows_hash
 from lorachain.training.inherit import Setting, format_table, inherit
-from lorachain.training.output import occupied, put_away, remove_if_empty
+from lorachain.training.output import begun_by_this, occupied, put_away, undo
 from lorachain.training.resume import agreed, check_same, find_checkpoint
 
 log = logging.getLogger("lorachain")
@@ -73,6 +73,7 @@ class Stage:
     tokenizer: Any
     encoder: Any
     data: StageData
+    fresh: bool = False  # begin anew, whatever is there
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     began: float = field(default_factory=time.monotonic)
 
@@ -148,43 +149,55 @@ def run(request: Request) -> Path:
 def _hold_and_run(request: Request) -> Path:
     if not is_main_process():
         return _run(prepare(request))
-    existed = request.output.exists()
-    try:
-        with ExitStack() as held:
-            held.enter_context(folder_lock(request.output, "The output"))
+    new, aside = not request.output.exists(), None
+    with ExitStack() as held:
+        held.enter_context(folder_lock(request.output, "The output"))
+        try:
             stage = prepare(request)  # what is there is moved aside only for a run that can begin
-            if request.restart:
-                # Between the moving and the new lock, another run may have come in and ended.
-                while occupied(request.output):
-                    if os.name == "nt":  # which moves no folder in which a file is open: the lock
-                        held.close()
-                    put_away(request.output)
-                    existed = False
-                    held.enter_context(folder_lock(request.output, "The output"))
+            stage.fresh = request.restart and not begun_by_this(request.output, stage.identity())
+            # Between the moving and the new lock, another run may have come in and ended.
+            while stage.fresh and occupied(request.output):
+                if os.name == "nt":  # which moves no folder in which a file is open: the lock
+                    held.close()
+                aside = put_away(request.output) or aside
+                held.enter_context(folder_lock(request.output, "The output"))
+                new = True
             return _run(stage)
-    except UserError:
-        if not existed:
-            remove_if_empty(request.output)
-        raise
+        except UserError:
+            if os.name == "nt":
+                held.close()
+            if new:
+                undo(request.output, aside)
+            raise
 
 
 def _run(stage: Stage) -> Path:
     request, identity = stage.request, stage.identity()
     if not request.restart and lineage.is_finished(request.output):
         check_same(lineage.read(request.output), identity, stage.names)
+        if request.resume != "auto":
+            raise UserError(
+                f"{shown(request.output)} is finished, so there is nothing to resume. To train it "
+                "again, pass --restart (the old one is moved aside), or choose another --output."
+            )
         (request.output / lineage.UNFINISHED).unlink(missing_ok=True)
         log.info("%s is finished already; nothing to do.", shown(request.output))
         return request.output
     found = agreed(
         lambda: (
             None
-            if request.restart
+            if stage.fresh
             else find_checkpoint(request.output, request.resume, identity, stage.names)
         )
     )
+    if request.restart and found is not None and is_main_process():
+        log.info(
+            "%s was begun with --restart by this same command and is not finished: it goes on.",
+            shown(request.output),
+        )
     if is_main_process():
         remove_leftovers(request.output)
-        lineage.begin(request.output, request.again)
+        lineage.begin(request.output, request.again, restarted=request.restart)
     from lorachain.training.train import train
 
     return train(stage, identity, found)
@@ -306,7 +319,9 @@ def _replayed(stage: Stage) -> str:
 
 
 def interrupted(stage: Stage, step: int, total: int) -> Interrupted:
-    """What Ctrl-C ends with."""
+    """What Ctrl-C ends with. One process of several speaks."""
+    if not is_main_process():
+        return Interrupted("")
     again = stage.request.again or "the same command"
     folder = stage.request.output / f"checkpoint-{step}"
     return Interrupted(

@@ -60,9 +60,11 @@ def train(stage: Stage, identity: Mapping[str, Any], found: Checkpoint | None) -
                 tokenizer_bytes(stage.base.folder),
                 {"names": stage.names},
             )
+            ended = found is not None and trainer.is_the_end(found.folder)
             if found is not None and is_main_process():
                 say_what_else_changed(found, made_with(args.device))
-            if found is not None and found.step >= args.max_steps:
+                log.info(_resumed(found, stage.config.checkpoint.resume, ended))
+            if found is not None and ended:
                 trainer.take_over(found.folder)
             else:
                 trainer.train(resume_from_checkpoint=str(found.folder) if found else None)
@@ -163,8 +165,6 @@ def _trainer(stage: Stage, model: Any, args: Any, found: Checkpoint | None) -> S
             "at trained positions by its own head" if way == "gathered" else "at every position",
         )
     meter = TokenMeter()
-    if found is not None:
-        log.info(_resumed(found, stage.config.checkpoint.resume))
     output = stage.request.output
     callbacks: list[Any] = [Progress(meter, output.name), JsonlLog(output, meter)]
     if is_main_process():
@@ -227,7 +227,12 @@ def _tensorboard(output: Path, found: Checkpoint | None) -> Any:
     return TensorBoardCallback(SummaryWriter(log_dir=str(output / "logs"), purge_step=forgotten))
 
 
-def _resumed(found: Checkpoint, level: str) -> str:
+def _resumed(found: Checkpoint, level: str, ended: bool) -> str:
+    if ended:
+        return (
+            f"Going on from {found.folder.name}: all steps are taken; only the version is still to "
+            "be written."
+        )
     start = f"Going on from {found.folder.name}: adapter, learning rate, row order"
     if level == "exact":
         return f"{start}, random state and optimizer are where they were."

@@ -22,9 +22,10 @@ from lorachain.errors import UserError
 from lorachain.files import canonical_json, fsync_file, sha256_file, sha256_text, write_text
 from lorachain.lineage import portable
 from lorachain.paths import PROJECT_ROOT, runnable, shown
-from lorachain.training.callbacks import LOG_FILE, clock, read_log
+from lorachain.training.callbacks import clock, read_log
 from lorachain.training.card import model_card
 from lorachain.training.data import describe
+from lorachain.training.output import LOG_FILE
 from lorachain.training.sft import SFTTrainer
 from lorachain.training.stage import Stage, is_main_process, probe_setting
 
@@ -175,7 +176,7 @@ def _lineage(
             "train_loss_last": logged[-1]["loss"] if logged else None,
             "validation_loss": dict(losses),
             "trained_tokens_per_epoch": stage.data.trained_tokens,
-            "trained_tokens_per_second": round(trainer.meter.rate, 1),
+            "trained_tokens_per_second": round(trainer.meter.rate, 1) or None,
             "trainable_parameters": adapters.check_trainable(
                 trainer.accelerator.unwrap_model(trainer.model)
             ),
@@ -231,10 +232,11 @@ def _say(stage: Stage, data: Mapping[str, Any]) -> None:
         for name, loss in data["metrics"]["validation_loss"].items()
     )
     log.info(
-        "%s is finished after %d steps and %s. Validation loss: %s.\n"
+        "%s is finished after %d steps and %s%s. Validation loss: %s.\n"
         "Next, ask it something, or go on from it:\n"
         "  %s\n"
         "  %s --train-data NEW.jsonl --val-data NEW_VAL.jsonl",
         *(shown(output), data["metrics"]["steps"], clock(data["seconds"])),
+        " since it went on" if data["resumed_from_step"] else "",
         *(losses or "not measured", ask, go_on),
     )

@@ -313,5 +313,5 @@ def test_a_full_temporary_folder_is_no_fault_of_the_optimizers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", "/nowhere-at-all")
-    with pytest.raises(OSError):
+    with pytest.raises(UserError, match="temporary files"):
         prove_round_trip(torch.optim.AdamW, like())

@@ -366,12 +366,6 @@ def test_a_checkpoint_of_another_output_is_refused(output: Path) -> None:
     refused_folder(output, other, "--resume v9/checkpoint-4 is not a checkpoint of --output v2.")
 
 
-def damage_none(folder: Path) -> None:
-    folder.joinpath("MANIFEST.json").unlink()
-    folder.joinpath("trainer_state.json").unlink()
-    folder.rmdir()
-
-
 def damage_state(folder: Path) -> None:
     folder.joinpath("trainer_state.json").write_text("[]", encoding="utf-8")
 
@@ -383,7 +377,6 @@ def damage_manifest(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("act", "reason"),
     [
-        (damage_none, "it is no checkpoint folder"),
         (damage_state, "trainer_state.json is not as it was written (hash mismatch)"),
         (damage_manifest, "it has no MANIFEST.json: it was never finished"),
     ],
@@ -395,6 +388,21 @@ def test_a_named_checkpoint_that_is_damaged_is_refused_and_no_other_taken(
     folder = written(output, 4, identity())
     act(folder)
     refused_folder(output, folder, f"v2/checkpoint-4 cannot be resumed: {reason}.")
+
+
+def test_a_named_checkpoint_that_is_not_there_says_which_are(output: Path) -> None:
+    written(output, 2, identity())
+    refused_folder(
+        output,
+        output / "checkpoint-4",
+        "--resume: v2/checkpoint-4 does not exist; there are checkpoint-2.",
+    )
+
+
+def test_a_bare_name_means_a_checkpoint_of_the_output(output: Path) -> None:
+    written(output, 2, identity())
+    found = find_checkpoint(output, "/elsewhere/checkpoint-2", identity(), NAMES)
+    assert found is not None and found.folder == output / "checkpoint-2"
 
 
 def test_what_was_set_aside_is_no_checkpoint_any_more(output: Path) -> None:
