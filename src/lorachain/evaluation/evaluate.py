@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from lorachain.errors import Interrupted, UserError
 from lorachain.evaluation.generated import Decoding, Generated, Prompt
 from lorachain.evaluation.results import AnswerStore, Settings, open_store, settings
 from lorachain.evaluation.score import Scored, by_task, score, summary
+from lorachain.evaluation.scorers import Scorers, scoring_identity
 from lorachain.evaluation.suites import Item, Suite
 from lorachain.files import canonical_json, sha256_file
 from lorachain.machine import Machine, Precision, choose
@@ -63,11 +64,12 @@ class VersionResult:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate_versions` found."""
+    """What `evaluate_versions` found. `scoring` is `scorers.scoring_identity`: what scored it."""
 
     base: Base
     suites: tuple[Suite, ...]
     versions: tuple[VersionResult, ...]
+    scoring: Mapping[str, str] = field(default_factory=dict)
 
     def summary(self) -> dict[str, dict[str, dict[str, Any]]]:
         """{version: {suite: {n, scored, strict, parse, schema_valid, ..., finish, tokens}}}"""
@@ -135,14 +137,18 @@ def evaluate_versions(
     precision: Precision,
     decoding: Decoding | None = None,
     batch_size: int = 8,
+    scorers: Scorers | None = None,
     on_progress: Callable[[Version, int, int], None] = lambda version, done, total: None,
 ) -> Evaluation:
     """Every version's answers to every item, from the store where they are there already.
 
     The base is loaded once, and not at all when nothing is missing. `on_progress(version, done,
-    total)` is called after each answer. Raises Interrupted after Ctrl-C: what was made is kept.
+    total)` is called after each answer. Raises Interrupted after Ctrl-C (what was made is kept),
+    and UserError for scorers that do not fit the suites, before anything is asked.
     """
     decoding = decoding or Decoding()
+    if scorers is not None:
+        scorers.check(suites)
     for version in versions:
         check_base(version, base)
     with open_store(store) as answers:
@@ -169,7 +175,8 @@ def evaluate_versions(
                 f"Stopped. {made} of {total} answers are made and kept in {shown(store)}. To go "
                 "on, run the same command again: it makes only the rest."
             ) from None
-        return Evaluation(base, tuple(suites), tuple(run.result(suites) for run in runs))
+        results = tuple(run.result(suites, scorers) for run in runs)
+        return Evaluation(base, tuple(suites), results, scoring_identity(suites, scorers))
 
 
 @dataclass
@@ -189,9 +196,10 @@ class _Run:
     def count_missing(self) -> int:
         return sum(self._stored(item) is None for item in self.items)
 
-    def result(self, suites: Sequence[Suite]) -> VersionResult:
+    def result(self, suites: Sequence[Suite], scorers: Scorers | None) -> VersionResult:
         answers = {
-            suite.name: tuple(self._scored(item, suite) for item in suite.items) for suite in suites
+            suite.name: tuple(self._scored(item, suite, scorers) for item in suite.items)
+            for suite in suites
         }
         reused = len(self.items) - len(self.missing)
         return VersionResult(self.version, self.settings, answers, reused)
@@ -217,10 +225,10 @@ class _Run:
     def _stored(self, item: Item) -> Generated | None:
         return self.store.get(self.settings, item.prompt_sha256)
 
-    def _scored(self, item: Item, suite: Suite) -> Scored:
+    def _scored(self, item: Item, suite: Suite, scorers: Scorers | None) -> Scored:
         found = self._stored(item)
         assert found is not None
-        return Scored(item, found, score(found.text, item, suite.schemas))
+        return Scored(item, found, score(found.text, item, suite.schemas, scorers))
 
 
 def _make_missing(

@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from lorachain.errors import UserError
 from lorachain.evaluation.generated import Decoding, Generated
 from lorachain.files import canonical_json, folder_lock, fsync_folder, sha256_text
 from lorachain.machine import Precision
@@ -100,7 +101,11 @@ class AnswerStore:
 
     def get(self, made: Settings, prompt_sha256: str) -> Generated | None:
         """The answer to this prompt under exactly these settings, if there is one."""
-        return self._answers.get((made.fingerprint, prompt_sha256))
+        return self.made_by(made.fingerprint, prompt_sha256)
+
+    def made_by(self, fingerprint: str, prompt_sha256: str) -> Generated | None:
+        """The same by the fingerprint alone, as it was written down with the answers."""
+        return self._answers.get((fingerprint, prompt_sha256))
 
     def put(self, made: Settings, prompt_sha256: str, answer: Generated) -> None:
         """Keep an answer: on disk when this returns."""
@@ -146,6 +151,21 @@ def open_store(folder: Path) -> Iterator[AnswerStore]:
             yield store
 
 
+def read_store(folder: Path) -> AnswerStore:
+    """The answers of a folder for reading alone: no lock, nothing written, even while another run
+    adds to it (a line that is not whole yet is left out). Raises UserError when there is none."""
+    path = folder / FILE
+    try:
+        with path.open("rb") as file:
+            store = AnswerStore(folder, file)
+            _read(path, file, store)
+    except FileNotFoundError:
+        raise UserError(f"There are no stored answers in {shown(folder)} (no {FILE}).") from None
+    except OSError as error:
+        raise UserError(f"{shown(path)} cannot be read: {error.strerror or error}.") from None
+    return store
+
+
 def _cut_torn_tail(path: Path, file: BinaryIO) -> None:
     """Remove what follows the last line end: a line that a killed run did not finish."""
     file.seek(0)
@@ -160,6 +180,8 @@ def _read(path: Path, file: BinaryIO, store: AnswerStore) -> None:
     file.seek(0)
     damaged = []
     for number, line in enumerate(file, start=1):
+        if not line.endswith(b"\n"):
+            break  # `read_store` beside a run that is writing it
         try:
             record = json.loads(line)
             fingerprint = str(record.pop("fingerprint"))
@@ -173,7 +195,7 @@ def _read(path: Path, file: BinaryIO, store: AnswerStore) -> None:
     if damaged:
         shown_lines = ", ".join(damaged[:5]) + (", ..." if len(damaged) > 5 else "")
         log.warning(
-            "%s: %d damaged lines (%s); those answers are made again.",
+            "%s: %d damaged lines (%s); those answers count as not made.",
             *(shown(path), len(damaged), shown_lines),
         )
     file.seek(0, os.SEEK_END)

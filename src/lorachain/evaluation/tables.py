@@ -43,7 +43,8 @@ def format_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> st
 def summary_table(summary: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     """Version x suite: {version: {suite: its summary}}.
 
-    Rates stand only where something could be scored; `cut` counts answers that ended at the limit.
+    Rates stand only where something could be scored, the scorers' own after them; `cut` counts
+    answers that ended at the limit.
     """
     rows = [
         (version, suite, found)
@@ -51,15 +52,28 @@ def summary_table(summary: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str
         for suite, found in suites.items()
     ]
     scores = [key for key in SCORE_COLUMNS if any(found[key] is not None for *_, found in rows)]
-    headers = ["version", "suite", "n", *(SCORE_COLUMNS[key] for key in scores)]
+    own = list(dict.fromkeys(name for *_, found in rows for name in found.get("values", ())))
+    headers = ["version", "suite", "n", *(SCORE_COLUMNS[key] for key in scores), *own]
     cells = [
         (
             *(version, suite, found["n"], *(found[key] for key in scores)),
+            *(found.get("values", {}).get(name) for name in own),
             *(found["finish"]["length"], found["input_tokens"], found["output_tokens"]),
         )
         for version, suite, found in rows
     ]
     return format_table([*headers, "cut", "tokens in", "tokens out"], cells)
+
+
+def unscored_lines(summary: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
+    """What scorers could not score, a line for each reason: it is in no column of the table."""
+    return [
+        f"{version}, {suite}: {name} could not score {count} of {found['n']} answers: {reason}"
+        for version, suites in summary.items()
+        for suite, found in suites.items()
+        for name, reasons in found.get("unscored", {}).items()
+        for reason, count in reasons.items()
+    ]
 
 
 def rate(value: float | None) -> str:

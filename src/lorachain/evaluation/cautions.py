@@ -1,0 +1,177 @@
+"""What a reader of a comparison must bear in mind, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from lorachain.evaluation.comparison import Cell, Difference, SuiteInfo
+from lorachain.evaluation.evaluate import VersionResult
+from lorachain.evaluation.lines import Lines
+from lorachain.evaluation.power import smallest_visible
+from lorachain.evaluation.suites import Suite
+from lorachain.evaluation.verdicts import points, signed
+
+FEW_ITEMS = 50
+MANY_CUT = 0.05
+USUAL_DISCORDANT = 0.3  # the share of pairs that differ, where a sentence needs one
+
+
+def cautions(
+    results: Sequence[VersionResult],
+    suites: Sequence[Suite],
+    infos: Sequence[SuiteInfo],
+    cells: Sequence[Cell],
+    differences: Sequence[Difference],
+    lines: Lines,
+    scoring: Mapping[str, str],
+    scoring_before: Mapping[str, str] | None,
+) -> list[str]:
+    """All notes: settings that differ, scoring that changed, what is few, cut or not scored."""
+    found = list(_other_settings(results))
+    found += _other_scoring(scoring, scoring_before)
+    found += _drawn(results)
+    found += _other_metrics(infos, differences)
+    found += _few_items(infos)
+    found += _same_items(suites)
+    found += _cut(infos, cells)
+    found += _not_scored(infos, cells)
+    found += _no_lineage(results, lines)
+    return found
+
+
+def _other_settings(results: Sequence[VersionResult]) -> Iterator[str]:
+    """Fields of the fingerprint, the model's own hash aside, that are not the same for all."""
+    settings = {result.version.name: _flat(asdict(result.settings)) for result in results}
+    for key in dict.fromkeys(key for found in settings.values() for key in found):
+        groups: dict[str, list[str]] = {}
+        for name, found in settings.items():
+            groups.setdefault(str(found.get(key, "none")), []).append(name)
+        if key != "model" and len(groups) > 1:
+            each = "; ".join(f"{', '.join(names)}: {value}" for value, names in groups.items())
+            yield (
+                f"The answers were made under different settings: {key} is not the same for all "
+                f"({each}). What differs between those versions may come from that."
+            )
+
+
+def _flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{before}{key}.")
+        else:
+            found[before + key] = value
+    return found
+
+
+def _other_scoring(now: Mapping[str, str], before: Mapping[str, str] | None) -> Iterator[str]:
+    if before is None:
+        return
+    changed = [key for key in dict.fromkeys([*before, *now]) if before.get(key) != now.get(key)]
+    if changed:
+        yield (
+            f"The scoring changed since these answers were last scored ({', '.join(changed)}): "
+            "compare these figures with none from before."
+        )
+
+
+def _drawn(results: Sequence[VersionResult]) -> Iterator[str]:
+    drawn = [r.version.name for r in results if r.settings.decoding.get("temperature")]
+    if drawn:
+        yield (
+            f"Answers were drawn at a temperature over 0 ({', '.join(drawn)}): with another seed "
+            "they differ, and the intervals do not count that."
+        )
+
+
+def _other_metrics(infos: Sequence[SuiteInfo], differences: Sequence[Difference]) -> Iterator[str]:
+    """Losses that a headline does not show: it may be full, or look at other things."""
+    headlines = {info.name: info.headline for info in infos}
+    verdict = {
+        (d.earlier, d.later, d.suite): d.verdict
+        for d in differences
+        if d.task is None and d.metric == headlines[d.suite]
+    }
+    lost = [
+        f"{d.later} against {d.earlier} on {d.suite} by {d.metric} ({signed(d.value or 0)})"
+        for d in differences
+        if d.task is None
+        and d.metric != headlines[d.suite]
+        and d.verdict == "worse"
+        and verdict[d.earlier, d.later, d.suite] != "worse"
+    ]
+    if lost:
+        yield f"Worse by a metric that the verdict does not stand on: {'; '.join(lost)}."
+
+
+def _few_items(infos: Sequence[SuiteInfo]) -> Iterator[str]:
+    few = [info for info in infos if info.n < FEW_ITEMS]
+    if not few:
+        return
+    shown = []
+    for info in few:
+        visible = smallest_visible(info.n, USUAL_DISCORDANT) if info.n else None
+        least = "none" if visible is None else f"{points(visible)} or more"
+        shown.append(f"{info.name} ({info.n} items: {least})")
+    yield (
+        f"Small suites show large differences only: {', '.join(shown)}, where three pairs of "
+        "answers in ten come out differently."
+    )
+
+
+def _same_items(suites: Sequence[Suite]) -> Iterator[str]:
+    for i, suite in enumerate(suites):
+        prompts = {item.prompt_sha256 for item in suite.items}
+        for other in suites[:i]:
+            shared = sum(item.prompt_sha256 in prompts for item in other.items)
+            if shared:
+                yield (
+                    f"{shared} of the {len(other.items)} prompts of {other.name} stand in "
+                    f"{suite.name} too: what the two suites say is one piece of evidence, not two."
+                )
+
+
+def _cut(infos: Sequence[SuiteInfo], cells: Sequence[Cell]) -> Iterator[str]:
+    cut = [cell for cell in _headlines(infos, cells) if cell.n and cell.cut / cell.n > MANY_CUT]
+    if cut:
+        each = ", ".join(f"{c.version} on {c.suite}: {c.cut} of {c.n}" for c in cut)
+        yield (
+            f"Answers ended at the token limit ({each}). They are scored as they are, and may have "
+            "been right with more room (--max-new-tokens)."
+        )
+
+
+def _not_scored(infos: Sequence[SuiteInfo], cells: Sequence[Cell]) -> Iterator[str]:
+    left = [cell for cell in _headlines(infos, cells) if cell.scored < cell.n]
+    for info in infos:
+        mine = [cell for cell in left if cell.suite == info.name]
+        if mine and not any(cell.scored for cell in mine):
+            yield f"Nothing in {info.name} could be scored: no item knows of a right answer."
+        elif mine:
+            each = ", ".join(
+                f"{cell.n - cell.scored} of {cell.n} for {cell.version}" for cell in mine
+            )
+            yield (
+                f"Items of {info.name} that could not be scored by {info.headline} are left out: "
+                f"{each}."
+            )
+
+
+def _headlines(infos: Sequence[SuiteInfo], cells: Sequence[Cell]) -> list[Cell]:
+    wanted = {(info.name, info.headline) for info in infos}
+    return [cell for cell in cells if cell.task is None and (cell.suite, cell.metric) in wanted]
+
+
+def _no_lineage(results: Sequence[VersionResult], lines: Lines) -> Iterator[str]:
+    lost = [
+        result.version.name
+        for result in results
+        if result.version.name != lines.base and lines.lineages[result.version.name] is None
+    ]
+    if lost:
+        yield (
+            f"How these versions were made is not known, for want of their folders: "
+            f"{', '.join(lost)}. Each is taken to stand on the one before it."
+        )
