@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import logging
-import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lorachain import lineage, machine, models
-from lorachain.config import StageConfig
 from lorachain.errors import UserError
-from lorachain.evaluation.evaluate import (
-    BASE,
-    Evaluation,
-    Version,
-    VersionResult,
-    check_base,
-    evaluate_versions,
-    evaluation_precision,
-    find_version,
-)
-from lorachain.evaluation.generated import Decoding
-from lorachain.evaluation.progress import Progress
+from lorachain.evaluation.asking import ask, find_base_of
+from lorachain.evaluation.chosen import find_versions
+from lorachain.evaluation.compare import compare
+from lorachain.evaluation.comparison import Comparison
+from lorachain.evaluation.comparison_text import verdict_text
+from lorachain.evaluation.evaluate import Evaluation, VersionResult
+from lorachain.evaluation.flags import How
+from lorachain.evaluation.run_record import Asked, write_run
 from lorachain.evaluation.score import Scored, by_task, summary
 from lorachain.evaluation.suites import Suite, read_suite
 from lorachain.evaluation.tables import summary_table
 from lorachain.files import write_json
 from lorachain.paths import shown
-
-log = logging.getLogger("lorachain")
 
 
 @dataclass(frozen=True)
@@ -44,14 +33,10 @@ class Request:
     questions: Path
     output: Path
     base_model: str | None = None
-    batch_size: int = 8
-    decoding: Decoding = field(default_factory=Decoding)
+    how: How = field(default_factory=How)
     system: str | None = None
     limit: int | None = None
     schema: str | None = None
-    dtype: str | None = None
-    quantization: str | None = None
-    cpu: bool = False
 
     @property
     def store(self) -> Path:
@@ -68,39 +53,28 @@ def run(request: Request) -> str:
     suite = read_suite(
         request.questions, system=request.system, schema=request.schema, limit=request.limit
     )
-    versions = _versions(request)
+    versions = find_versions(request.models, with_base=request.with_base)
     _check_output(request)
-    base = models.find_base(request.base_model or _base_name(versions))
-    for version in versions:
-        check_base(version, base)
-    if request.cpu:
-        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # before torch is imported; "" is lost on Windows
-    here = machine.detect()
-    precision = evaluation_precision(versions, here, request.dtype, request.quantization)
-    for line in precision.replaced:
-        if not line.startswith("training."):
-            log.info("%s", line)
-    with Progress() as progress:
-        evaluation = evaluate_versions(
-            base,
-            versions,
-            [suite],
-            store=request.store,
-            machine=here,
-            precision=precision,
-            decoding=request.decoding,
-            batch_size=request.batch_size,
-            on_progress=progress,
-        )
-    write_json(request.output, results(evaluation, datetime.now(UTC)))
-    for result in evaluation.versions:
-        if result.reused:
-            log.info("%s: %d answers were there already.", result.version.name, result.reused)
-    return f"{summary_table(evaluation.summary())}\n\nResults: {shown(request.output)}"
+    base = find_base_of(versions, request.base_model)
+    evaluation = ask(
+        *(base, versions, [suite]), store=request.store, store_flag="--output", how=request.how
+    )
+    asked = Asked(request.system, request.schema, request.limit)
+    now = datetime.now(UTC)
+    compared = compare(evaluation, created=now) if len(versions) > 1 else None
+    write_run(request.store, evaluation, store=request.store, asked=asked, comparison=compared)
+    write_json(request.output, results(evaluation, now, compared))
+    parts = [summary_table(evaluation.summary())]
+    if compared is not None and any(cell.scored for cell in compared.cells):
+        parts.append(verdict_text(compared))
+    return "\n\n".join([*parts, f"Results: {shown(request.output)}"])
 
 
-def results(evaluation: Evaluation, now: datetime) -> dict[str, Any]:
-    """The results file: {summary, results} for one version, one such section each for several."""
+def results(
+    evaluation: Evaluation, now: datetime, compared: Comparison | None = None
+) -> dict[str, Any]:
+    """The results file: {summary, results} for one version, one such section each for several,
+    with the verdicts on them."""
     suite = evaluation.suites[0]
     sections = {r.version.name: _section(r, suite, evaluation, now) for r in evaluation.versions}
     if len(sections) == 1:
@@ -113,7 +87,14 @@ def results(evaluation: Evaluation, now: datetime) -> dict[str, Any]:
             "versions": {name: found[suite.name] for name, found in evaluation.summary().items()},
         },
         "models": sections,
+        "comparison": None if compared is None else _verdicts(compared),
     }
+
+
+def _verdicts(compared: Comparison) -> dict[str, Any]:
+    """What decides between versions; cells and facts stand beside it in `models`."""
+    found = compared.as_dict()
+    return {key: found[key] for key in ("overall", "differences", "broken", "margin", "notes")}
 
 
 def _section(
@@ -182,43 +163,6 @@ def _questions(suite: Suite) -> Mapping[str, Any]:
 
 def _date(now: datetime) -> str:
     return now.isoformat(timespec="seconds")
-
-
-def _versions(request: Request) -> list[Version]:
-    """The base first, then the versions in the order given, each name once."""
-    folders = list(dict.fromkeys(request.models))
-    found = [find_version(folder) for folder in folders]
-    _check_one_base(found)
-    times = Counter([BASE, *(version.name for version in found)])
-    named = [
-        replace(version, name=_path_name(version)) if times[version.name] > 1 else version
-        for version in found
-    ]
-    return [Version(BASE), *named] if request.with_base else named
-
-
-def _path_name(version: Version) -> str:
-    """What tells a version from another one, or from the base, of the same name."""
-    name = shown(version.folder or BASE)
-    return str(version.folder) if name == BASE else name
-
-
-def _check_one_base(versions: Sequence[Version]) -> None:
-    bases: dict[str, str] = {}
-    for version in versions:
-        assert version.folder is not None
-        found = lineage.read(version.folder)
-        bases[found.base_fingerprint["id"]] = f"{shown(version.folder)} on {found.base_name}"
-    if len(bases) > 1:
-        raise UserError(
-            f"These versions stand on different bases: {'; '.join(bases.values())}. Test them one "
-            "base at a time."
-        )
-
-
-def _base_name(versions: Sequence[Version]) -> str:
-    folder = next((version.folder for version in versions if version.folder), None)
-    return StageConfig().model.base_model if folder is None else lineage.read(folder).base_name
 
 
 def _check_output(request: Request) -> None:

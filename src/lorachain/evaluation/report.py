@@ -1,103 +1,132 @@
-"""The report: one HTML file that needs no network and no script, made from plain data."""
+"""The report: one HTML file that needs no network, made from a comparison and its answers.
+
+page = render_comparison(comparison, answer_rows(evaluation, comparison), title="v3 against v2")
+write_report(path, page)
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from lorachain.evaluation.evaluate import Evaluation
-from lorachain.evaluation.score import Scored
-from lorachain.evaluation.tables import rate
-
-HEADLINE = ("task_valid", "Right kind of answer", "fits the schema, and is what the task asks for")
-OTHERS = (
-    ("strict", "Strict JSON", "the whole answer is JSON and nothing else"),
-    ("schema_valid", "Fits the schema", "after forgiving parsing"),
-    ("fields", "Right fields", "share of checked values that are right"),
+from lorachain.evaluation import report_text
+from lorachain.evaluation.comparison import Comparison
+from lorachain.evaluation.page import render_page, script_json
+from lorachain.evaluation.plots import Curve, differences, failure_bars, loss_curves
+from lorachain.evaluation.regressions import regressions
+from lorachain.evaluation.report_data import AnswerRow, answer_rows, as_json
+from lorachain.evaluation.report_views import (
+    Failures,
+    Matrices,
+    PairView,
+    failures,
+    pair_views,
+    settings_table,
+    transfer,
 )
-MAX_ANSWER = 4000
+from lorachain.files import write_text
 
-Curve = Sequence[tuple[float, float]]
+__all__ = ["answer_rows", "known_losses", "render_comparison", "write_report"]
 
-
-@dataclass(frozen=True)
-class Example:
-    """One prompt, and what every version answered. `wanted` is the reference, if there is one."""
-
-    suite: str
-    task: str | None
-    prompt: str
-    wanted: str | None
-    answers: Mapping[str, Scored]
+MAX_PROMPT = 6000  # characters of a prompt beside a regression
+HOLDS = {True: "yes", False: "no", None: "unknown"}  # as YAML reads yes, no and null
 
 
-@dataclass(frozen=True)
-class ReportData:
-    """What a report shows. `summary` is {version: {suite: its summary}}, as `Evaluation.summary`.
+def render_comparison(
+    comparison: Comparison,
+    answers: Sequence[AnswerRow],
+    *,
+    title: str,
+    facts: Mapping[str, str] | None = None,
+    losses: Mapping[str, Mapping[str, Curve]] | None = None,
+    advice: Sequence[Mapping[str, Any]] | None = None,
+    vote: str | None = None,
+) -> str:
+    """The page as text. Whatever stands in answers, prompts and names stays text.
 
-    `losses` are (step, loss) pairs: {version: {"training": [...], "validation": [...]}}.
-    `facts` and `notes` stand under the title: what was run, and what to bear in mind.
+    `facts` stand under the title. `losses` are (step, loss) pairs:
+    {version: {"training": [...], "validation": [...]}}; without them they are those of the
+    versions' facts. `advice` is what rules answered: title, holds (yes, no or unknown), evidence
+    (sentences), do, and config_yaml, where there is something to set. `vote` is the name of the
+    blind vote's file beside this one.
     """
-
-    title: str
-    summary: Mapping[str, Mapping[str, Mapping[str, Any]]]
-    facts: Mapping[str, str] = field(default_factory=dict)
-    notes: Sequence[str] = ()
-    losses: Mapping[str, Mapping[str, Curve]] = field(default_factory=dict)
-    examples: Sequence[Example] = ()
-
-
-def render_report(data: ReportData) -> str:
-    """The page as text. Whatever stands in answers, prompts and names stays text."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        loader=PackageLoader("lorachain.evaluation", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    pairs, failed = pair_views(comparison), failures(comparison)
+    versions = [version.name for version in comparison.versions]
+    data = as_json(answers, versions)
+    data["labels"] = {kind: report_text.kind_label(kind) for kind in data["kinds"]}
+    return render_page(
+        "comparison.html.j2",
+        styles=("page.css.j2", "report.css.j2"),
+        scripts=("theme.js", "answers.js"),
+        title=title,
+        facts=facts or {},
+        comparison=comparison,
+        pairs=pairs,
+        matrices=Matrices(comparison),
+        drawings=_drawings(comparison, pairs),
+        transfer=transfer(comparison),
+        failed=failed,
+        bars=Markup(_bars(failed)),  # our own drawings: matplotlib escapes the names in them
+        curves=Markup(loss_curves(known_losses(comparison) if losses is None else losses)),
+        broken=regressions(comparison, answers),
+        advice=[_plain(item) for item in advice or ()],
+        settings=settings_table(comparison),
+        vote=quote(vote) if vote else None,
+        data=script_json(data),
+        clipped=_clipped,
+        **report_text.WORDS,
     )
-    environment.filters |= {"rate": rate, "clipped": _clipped}
-    curves = ""
-    if data.losses:
-        from lorachain.evaluation.plots import loss_curves
-
-        curves = loss_curves(data.losses)
-    suites = list(dict.fromkeys(name for by in data.summary.values() for name in by))
-    return environment.get_template("report.html.j2").render(
-        data=data,
-        suites=suites,
-        headline=HEADLINE,
-        others=OTHERS,
-        curves=Markup(curves),  # our own drawing: matplotlib escapes the names in it
-    )
 
 
-def pick_examples(evaluation: Evaluation, per_suite: int = 1) -> list[Example]:
-    """The items of each suite whose answers differ most between the versions, in order."""
-    examples = []
-    for suite in evaluation.suites:
-        ranked = []
-        for i, item in enumerate(suite.items):
-            answers = {r.version.name: r.answers[suite.name][i] for r in evaluation.versions}
-            spread = len({answer.score.task_valid for answer in answers.values()})
-            ranked.append((-spread, len(item.question), i, answers))
-        for *_, i, answers in sorted(ranked, key=lambda entry: entry[:3])[:per_suite]:
-            item = suite.items[i]
-            wanted = item.answer if item.reference is None else item.reference
-            if isinstance(wanted, dict | list):
-                wanted = json.dumps(wanted, ensure_ascii=False, separators=(",", ":"))
-            shown = None if wanted is None else str(wanted)
-            examples.append(Example(suite.name, item.task, item.question, shown, answers))
-    return examples
+def write_report(path: Path, page: str) -> None:
+    """Write a page atomically: a reader sees the old one or the new one, never half."""
+    write_text(path, page)
+
+
+def _drawings(comparison: Comparison, pairs: Sequence[PairView]) -> list[tuple[PairView, Any]]:
+    """A drawing for each pair that has differences, all with the same reach."""
+    from markupsafe import Markup
+
+    shown = {id(pair): [line.difference for line in pair.suites] for pair in pairs}
+    ends = [abs(d.value) for found in shown.values() for d in found if d.value is not None]
+    for found in shown.values():
+        for d in found:
+            ends += [abs(d.interval.low), abs(d.interval.high)] if d.interval else []
+    reach = min(1.0, 1.06 * max([*ends, 2 * comparison.margin]))
+    return [
+        (pair, Markup(differences(shown[id(pair)], comparison.margin, reach)))
+        for pair in pairs
+        if shown[id(pair)]
+    ]
+
+
+def _bars(failed: Failures) -> str:
+    if not failed.kinds:
+        return ""
+    return failure_bars(failed.by_version, failed.kinds, failed.coloured)
+
+
+def known_losses(comparison: Comparison) -> dict[str, dict[str, Curve]]:
+    """The curves that the versions' facts hold."""
+    keys = {"training": "training_curve", "validation": "validation_curve"}
+    found = {
+        version.name: {name: version.facts.get(key, ()) for name, key in keys.items()}
+        for version in comparison.versions
+    }
+    return {name: curves for name, curves in found.items() if any(curves.values())}
+
+
+def _plain(item: Mapping[str, Any]) -> dict[str, Any]:
+    """An advice with all of its keys."""
+    found: dict[str, Any] = {"evidence": (), "do": "", "config_yaml": None, **item}
+    return found | {"holds": HOLDS.get(found["holds"], found["holds"])}
 
 
 def _clipped(text: str) -> str:
-    """A text that a page can hold: an answer that never stopped is cut, and says so."""
-    if len(text) <= MAX_ANSWER:
+    if len(text) <= MAX_PROMPT:
         return text
-    return f"{text[:MAX_ANSWER]} … ({len(text) - MAX_ANSWER:,} more characters)"
+    return f"{text[:MAX_PROMPT]} … ({len(text) - MAX_PROMPT:,} more characters)"

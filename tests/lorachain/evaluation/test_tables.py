@@ -1,120 +1,35 @@
-"""The report and the tables: whole, offline, and whatever an answer holds stays text."""
+"""The tables in a terminal, and the whole way from versions to a summary and a page."""
 
 from __future__ import annotations
 
 import json
-import re
-from html.parser import HTMLParser
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from evaluation_support import CPU, FP32
 
-from lorachain.answers import compile_schema
+from lorachain.evaluation.compare import compare
 from lorachain.evaluation.evaluate import (
     Evaluation,
     Version,
     evaluate_versions,
     find_version,
 )
-from lorachain.evaluation.generated import Decoding, Generated
-from lorachain.evaluation.report import Example, ReportData, pick_examples, render_report
-from lorachain.evaluation.score import Scored, score, summary
-from lorachain.evaluation.suites import Item, Suite, read_suite
+from lorachain.evaluation.generated import Decoding
+from lorachain.evaluation.report import answer_rows, render_comparison
+from lorachain.evaluation.suites import Suite, read_suite
 from lorachain.evaluation.tables import display_width, format_table, rate, summary_table
 from lorachain.models import Base
-from lorachain.records import Message
-
-HOSTILE = "</pre><script>alert(1)</script><img src=x onerror=alert(1)> \" ' & ]]> $x^{ $"
-SCHEMAS = {"any": compile_schema({"type": "object"})}
-ITEM = Item(id=1, messages=(Message("user", HOSTILE),), schema="any", task=HOSTILE)
-
-
-def answer(text: str) -> Scored:
-    return Scored(ITEM, Generated(text, 5, 7, "length", 0.1, 8), score(text, ITEM, SCHEMAS))
-
-
-def page(**changes: Any) -> str:
-    answers = {"base": answer(HOSTILE), HOSTILE: answer("{}")}
-    data = {
-        "title": HOSTILE,
-        "summary": {name: {"suite_a": summary([found])} for name, found in answers.items()},
-        "facts": {HOSTILE: HOSTILE},
-        "notes": [HOSTILE],
-        "losses": {HOSTILE: {"training": [(1, 2.0), (2, 1.0)], "validation": [(2, 1.1)]}},
-        "examples": [Example("suite_a", HOSTILE, HOSTILE, HOSTILE, answers)],
-    }
-    return render_report(ReportData(**data | changes))
-
-
-class Reader(HTMLParser):
-    """The tags, the attributes and the text of a page."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
-def test_hostile_text_stays_text() -> None:
-    found = Reader(page())
-    names = {tag for tag, _ in found.tags}
-    assert not names & {"script", "img", "iframe", "object", "link"}
-    assert not [attrs for _, attrs in found.tags if any(key.startswith("on") for key in attrs)]
-    assert found.text.count(HOSTILE) >= 8
-
-
-def test_nothing_is_fetched() -> None:
-    html = page()
-    for _, attrs in Reader(html).tags:
-        assert not {"src", "action", "data"} & attrs.keys()
-        for key in ("href", "xlink:href"):
-            assert (attrs.get(key) or "#").startswith("#")
-    assert "default-src 'none'" in html
-    assert not re.search(r"@import|url\((?!#)", html)
-
-
-def test_both_themes_are_there_and_the_curves_follow_them() -> None:
-    html = page()
-    assert "prefers-color-scheme: dark" in html
-    curves = html[html.index("<svg") : html.index("</svg>")]
-    assert "var(--series-1)" in curves and "var(--ink-2)" in curves and "#0102" not in curves
-
-
-def test_every_cell_stands_in_every_heat_map() -> None:
-    html = page()
-    assert html.count('<figure class="heat') == 4
-    assert len(re.findall(r"<td ", html)) == 8
-    assert "could not be scored" in html  # no item has checks, so there is no share of fields
-    assert "✗ task" in html and "✓ task" in html and ">cut<" in html
-
-
-def test_what_is_not_given_is_left_out() -> None:
-    html = page(losses={}, examples=(), facts={}, notes=())
-    assert "<svg" not in html and "same prompt" not in html
-
-
-def test_an_endless_answer_is_cut_in_the_page() -> None:
-    endless = {"base": answer("x" * 100_000)}
-    html = page(examples=[Example("a", None, "?", None, endless)])
-    assert len(html) < 60_000 and "96,000 more characters" in html
 
 
 def test_the_whole_way_from_versions_to_a_page(
     tiny: Base, v1: Path, v2: Path, tmp_path: Path
 ) -> None:
     evaluation = evaluate_two(tiny, v1, v2, tmp_path)
-    html = render_report(
-        ReportData("Versions", evaluation.summary(), examples=pick_examples(evaluation, 2))
-    )
+    comparison = compare(evaluation, created=datetime(2026, 1, 1, tzinfo=UTC))
+    html = render_comparison(comparison, answer_rows(evaluation, comparison), title="Versions")
     for word in ("base", "v1", "v2", "mini", "Which colour?"):
         assert word in html
     assert summary_table(evaluation.summary()).count("mini") == 3
