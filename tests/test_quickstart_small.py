@@ -24,6 +24,7 @@ SUITES = [
     "fixed20_v1",
     "unseen_wordings_v1",
 ]
+PAIRS = [("base", "v1"), ("v1", "v2"), ("base", "v2"), ("v2", "v3"), ("base", "v3")]
 KEYS = {"n", "strict", "parse", "schema_valid", "task_valid", "fields"}
 # What a page would fetch: from any attribute, style sheet or import.
 LOADS = re.compile(
@@ -100,6 +101,20 @@ def test_the_small_quickstart_goes_on_to_the_same_end(base_dir: Path, tmp_path: 
     assert LOADS.findall(page) == []
     assert all(name in text for name in [*VERSIONS, *SUITES])
     assert "task_valid" in text and "report.html" in text
+    compared = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
+    assert [version["name"] for version in compared["versions"]] == VERSIONS
+    assert [suite["name"] for suite in compared["suites"]] == SUITES
+    own = {version["name"]: version["own_suite"] for version in compared["versions"]}
+    assert own == {"base": None} | {f"v{i}": f"generation{i}_v1" for i in (1, 2, 3)}
+    # The page and the terminal say what the data says: one verdict for each pair.
+    assert [(pair["earlier"], pair["later"]) for pair in compared["overall"]] == PAIRS
+    for earlier, later in PAIRS:
+        said = re.compile(
+            rf"{later} is [a-z ,0-9]+ {earlier}|whether {later} is better than {earlier}"
+        )
+        assert said.search(page), (earlier, later)
+    assert len(re.findall(r"v3 is |whether v3 is", text)) == 2
+    assert "validation loss" in page.lower()
 
     chain = subprocess.run(
         [sys.executable, str(PROJECT_ROOT / "scripts/lineage.py"), str(out / "v3")],

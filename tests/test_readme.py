@@ -20,6 +20,9 @@ SCRIPTS = {
     "V1": "src/training/fine_tune.py",
     "V2": "src/training/fine_tune_v2.py",
     "test": "batch_test_model.py",
+    "compare": "src/evaluation/compare_versions.py",
+    "samples": "src/evaluation/run_samples.py",
+    "rescore": "src/evaluation/rescore.py",
 }
 # Run by tests of their own: the first in its small form, the second is what runs this test.
 ELSEWHERE = {"python scripts/quickstart.py", "python scripts/run_tests.py"}
@@ -61,10 +64,12 @@ def test_every_script_that_the_readme_names_is_there() -> None:
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory, base_dir: Path, tiny_base: Path) -> Path:
-    """A checkout in a folder with a space, whose default base is tiny and whose stages are short:
-    what the commands do is the same, without a hub and an afternoon."""
+    """A checkout in a folder with a space, whose default base is tiny and whose stages and suites
+    are short: what the commands do is the same, without a hub and an afternoon."""
     folder = tmp_path_factory.mktemp("a checkout") / "lorachain copy"
-    ignored = shutil.ignore_patterns(".venv", ".git", "models", "logs", "__pycache__", "*.answers")
+    ignored = shutil.ignore_patterns(
+        *(".venv", ".git", "models", "logs", "__pycache__", "*.answers", "answers", "comparisons")
+    )
     shutil.copytree(PROJECT_ROOT, folder, ignore=ignored)
     (folder / "models" / "base").mkdir(parents=True)
     place = folder / "models" / "base" / base_dir.name
@@ -78,6 +83,9 @@ def copy(tmp_path_factory: pytest.TempPathFactory, base_dir: Path, tiny_base: Pa
     text = text.replace("Qwen/Qwen2.5-1.5B-Instruct", str(tiny_base))
     text = text.replace("num_train_epochs: 2", "num_train_epochs: 2\n  max_steps: 2")
     config.write_text(text, encoding="utf-8")
+    for suite in (folder / "eval" / "suites").iterdir():
+        lines = suite.read_text(encoding="utf-8").splitlines(keepends=True)
+        suite.write_text("".join(lines[:2]), encoding="utf-8")
     rows = [{"question": f"What is {i} and {i}?", "answer": f"It is {i + i}."} for i in range(12)]
     for name, part in (("train", rows[:6]), ("val", rows[6:8]), ("train2", rows[8:11])):
         write(folder / f"my_{name}.jsonl", part)
@@ -114,7 +122,10 @@ def test_every_command_runs_as_it_stands(copy: Path) -> None:
         assert found.returncode == 0, f"{command}\n{found.stdout[-2000:]}\n{found.stderr[-3000:]}"
         assert "Traceback" not in found.stderr
         ran += 1
-    assert ran == len(commands()) - len(ELSEWHERE) >= 9
+    assert ran == len(commands()) - len(ELSEWHERE) >= 12
     for name in ("fine_tuned", "fine_tuned_v2", "fine_tuned_v3", "mine", "mine_v2"):
         assert (copy / "models" / name / "lineage.json").is_file(), name
+    assert (copy / "eval" / "comparisons" / "fine_tuned_v3" / "report.html").is_file()
+    samples = copy / "models" / "fine_tuned_v2" / "samples"
+    assert (samples / "comparison_metrics.json").is_file()
     assert len(json.loads((copy / "test_results_mine.json").read_text(encoding="utf-8"))) > 0

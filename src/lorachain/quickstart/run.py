@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from lorachain import lineage
 from lorachain.errors import EXIT_INTERRUPTED, Interrupted
+from lorachain.evaluation.compare import compare
+from lorachain.evaluation.comparison import Comparison
+from lorachain.evaluation.comparison_folder import write_comparison
 from lorachain.evaluation.evaluate import (
     BASE,
     Evaluation,
@@ -23,10 +27,10 @@ from lorachain.evaluation.evaluate import (
 )
 from lorachain.evaluation.generated import Decoding
 from lorachain.evaluation.progress import Progress
+from lorachain.evaluation.report_text import sentence
 from lorachain.evaluation.suites import read_suite
 from lorachain.evaluation.tables import format_table, rate, summary_table
-from lorachain.files import make_folder, write_json, write_text
-from lorachain.jsonl import read_lines
+from lorachain.files import make_folder, write_json
 from lorachain.paths import PROJECT_ROOT, runnable, shown
 from lorachain.quickstart.measure import Steps
 from lorachain.quickstart.plan import NO_REPLAY, Plan, StagePlan, stage_command, stage_data, suites
@@ -118,7 +122,7 @@ def evaluate(plan: Plan) -> Evaluation:
 
 
 def conclude(plan: Plan, steps: Steps, evaluation: Evaluation) -> str:
-    """Write summary.json and the page; return the tables and what they mean."""
+    """Write summary.json and the report; return the tables and what they mean."""
     summary = evaluation.summary()
     write_json(
         plan.folder / "summary.json",
@@ -134,7 +138,8 @@ def conclude(plan: Plan, steps: Steps, evaluation: Evaluation) -> str:
             },
         },
     )
-    page = write_page(plan, steps, evaluation)
+    compared, page = write_report(plan, steps, evaluation)
+    newest = compared.versions[-1].name
     tester = PROJECT_ROOT / "batch_test_model.py"
     return "\n".join(
         [
@@ -146,10 +151,12 @@ def conclude(plan: Plan, steps: Steps, evaluation: Evaluation) -> str:
             headline(summary),
             "",
             *verdicts(plan, summary),
+            *(sentence(p, compared.margin) for p in compared.overall if p.later == newest),
+            "",
             *coverage(plan),
             f"Took {steps.seconds / 60:.1f} minutes and {steps.peak_mb:,} MB.",
-            f"The page: {shown(page)}",
-            f"Try it:   {runnable(tester, '--model', plan.version('v3'))}",
+            f"The report: {shown(page)}",
+            f"Try it:     {runnable(tester, '--model', plan.version('v3'))}",
         ]
     )
 
@@ -160,7 +167,7 @@ def coverage(plan: Plan) -> list[str]:
         return []
     return [
         f"Of each generation's suite the first {plan.items_per_task} questions a task were asked; "
-        "batch_test_model.py --questions eval/suites/... asks all.",
+        "src/evaluation/compare_versions.py --chain asks all.",
     ]
 
 
@@ -200,32 +207,21 @@ def verdicts(plan: Plan, summary: Mapping[str, Mapping[str, Mapping[str, Any]]])
     return [*lines, ""]
 
 
-def write_page(plan: Plan, steps: Steps, evaluation: Evaluation) -> Path:
-    """The offline page with the tables, the curves and examples."""
-    from lorachain.evaluation.report import ReportData, pick_examples, render_report
-
-    path = plan.folder / "report.html"
-    summary = evaluation.summary()
-    data = ReportData(
+def write_report(plan: Plan, steps: Steps, evaluation: Evaluation) -> tuple[Comparison, Path]:
+    """Judge every version against those that it stands on, and write the report with its data."""
+    # The version without replay is there to be held against: v3 is what the report is about.
+    ranked = sorted(evaluation.versions, key=lambda r: r.version.name != NO_REPLAY.name)
+    compared = compare(replace(evaluation, versions=tuple(ranked)), created=datetime.now(UTC))
+    written = write_comparison(
+        plan.folder,
+        evaluation,
+        compared,
+        store=plan.folder / "answers",
         title="The quickstart: three versions of one small model",
-        summary=summary,
         facts={
             "base": f"{evaluation.base.name} ({evaluation.base.fingerprint.id})",
             "time": f"{steps.seconds / 60:.1f} minutes",
             "memory": f"{steps.peak_mb:,} MB at most",
         },
-        notes=[line for line in verdicts(plan, summary) if line],
-        losses={stage.name: curves(plan.version(stage.name)) for stage in plan.stages},
-        examples=pick_examples(evaluation),
     )
-    write_text(path, render_report(data))
-    return path
-
-
-def curves(version: Path) -> dict[str, list[tuple[float, float]]]:
-    """Training and validation loss over steps, from a version's log."""
-    entries = [json.loads(text) for _, text in read_lines(version / "training_log.jsonl")]
-    return {
-        name: [(entry["step"], entry[key]) for entry in entries if key in entry]
-        for name, key in (("training", "loss"), ("validation", "eval_loss"))
-    }
+    return compared, written.report

@@ -18,7 +18,7 @@ from lorachain.errors import Interrupted
 from lorachain.files import sha256_file
 from lorachain.paths import PROJECT_ROOT
 from lorachain.quickstart.plan import Plan, make_plan, stage_data
-from lorachain.quickstart.run import curves, headline, is_done, run, train, verdicts
+from lorachain.quickstart.run import headline, is_done, run, train, verdicts
 
 HASHES = ("config", "tokenizer", "template", "weights", "id")
 
@@ -208,14 +208,6 @@ def test_the_headline_is_version_by_suite() -> None:
     assert head.split() == ["version", "generation1_v1", "generation2_v1", "generation3_v1"]
     assert [row.split() for row in rows][2] == ["v2", ".97", ".95", "0"]
     assert len(rows) == 5
-
-
-def test_the_curves_are_the_logs(tmp_path: Path) -> None:
-    (tmp_path / "training_log.jsonl").write_text(
-        '{"step": 1, "loss": 2.5}\n{"step": 2, "loss": 2.0}\n{"step": 2, "eval_loss": 2.25}\n',
-        encoding="utf-8",
-    )
-    assert curves(tmp_path) == {"training": [(1, 2.5), (2, 2.0)], "validation": [(2, 2.25)]}
 
 
 # ---- the command line
