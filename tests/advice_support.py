@@ -129,7 +129,8 @@ def comparison(
 
 def facts(values: Mapping[str, Any], settings: Mapping[str, Any] | None = None) -> Facts:
     """Facts of version v2 with these values, each in its place: the version's, one task's, one
-    suite's. The settings that are not named are those of no one: unknown."""
+    older suite's, one tested suite's. The settings that are not named are those of no one:
+    unknown."""
     known = {name: Known(value, "a test") for name, value in values.items()}
     scope = {name: FACTS[name].scope if name in FACTS else "version" for name in values}
     return Facts(
@@ -139,6 +140,7 @@ def facts(values: Mapping[str, Any], settings: Mapping[str, Any] | None = None) 
         _one(known, scope, "suite"),
         {**(settings or {}), **{n: v for n, v in values.items() if n in KNOWN_KEYS}},
         first=False,
+        tested=_one(known, scope, "tested_suite"),
     )
 
 

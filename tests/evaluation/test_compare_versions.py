@@ -92,7 +92,7 @@ def test_a_chain_is_judged_and_the_verdict_stands_first(
     assert f"{measured:.4f}" in loss
     assert "v3 broke 13 items:" in done.stdout and "8 more, in the report" in done.stdout
     assert "alpha_v1: alpha-0 (v2 passed it)" in done.stdout
-    assert "Rules:" in done.stdout and "Report: out/report.html" in done.stdout
+    assert "cannot be judged" in done.stdout and "Report: out/report.html" in done.stdout
 
 
 def test_report_vote_and_record_are_written_and_nothing_is_asked(
@@ -108,6 +108,7 @@ def test_report_vote_and_record_are_written_and_nothing_is_asked(
     assert all(name in page for name in ("v1", "v2", "v3", "alpha_v1", "gamma_v1"))
     assert "v3 is better than v2 on some suites and worse on others" in page
     assert "alpha-0" in (tmp_path / "out" / "vote.html").read_text(encoding="utf-8")
+    assert 'href="vote.html"' in page
     again = script("src/evaluation/rescore.py", tmp_path, "--comparison", "out")
     assert again.returncode == 0, again.stderr
     assert "Nothing moved." in again.stdout and "144 answers of 4 versions" in again.stdout
@@ -225,6 +226,61 @@ def test_scorers_decide_where_they_are_marked(
     assert {s["headline"] for s in found["suites"]} == {"polite"}
     value = {c["version"]: c["value"] for c in found["cells"] if c["suite"] == "alpha_v1"}
     assert value == {"base": 1.0, "v1": 0.0, "v2": 0.0, "v3": 1.0}
+
+
+def write_polite(folder: Path, body: str, *more: str) -> tuple[str, str]:
+    """A scorer of the user's own beside kind schema; the flags that choose it."""
+    (folder / "mine.py").write_text(f"def polite(answer, item): {body}\n")
+    entry = ", ".join(["kind: function", "function: 'mine.py:polite'", *more])
+    (folder / "s.yaml").write_text(f"default: [schema, {{{entry}}}]")
+    return "--scorers", "s.yaml"
+
+
+def test_a_scorer_that_fails_on_every_answer_is_said(
+    filled: Path, suites: list[Path], tmp_path: Path
+) -> None:
+    chosen = write_polite(tmp_path, "return item['x']")
+    done = script(COMPARE, tmp_path, *flags(filled, suites, *chosen))
+    assert done.returncode == 0, done.stderr
+    said = "polite could not score 12 of 12 items of beta_v1 (KeyError: 'x')."
+    assert said in " ".join(done.stdout.split()) and said in " ".join(done.stderr.split())
+    assert said in load(tmp_path / "out" / "comparison.json")["notes"]
+
+
+def test_another_ruler_in_the_same_folder_is_said(
+    filled: Path, suites: list[Path], tmp_path: Path
+) -> None:
+    """What scores, what no longer does, and what decides, for the suites of both."""
+
+    def note(asked: list[Path], *more: str) -> str:
+        done = script(COMPARE, tmp_path, *flags(filled, asked, *more))
+        assert done.returncode == 0, done.stderr
+        notes = load(tmp_path / "out" / "comparison.json")["notes"]
+        return "".join(n for n in notes if n.startswith("The scoring changed"))
+
+    polite = "return 'not' in answer"
+    assert note(suites[:2]) == ""
+    new = note(suites, *write_polite(tmp_path, polite))  # gamma is new: no change of the ruler
+    assert "scored then by nothing in its place, now by default: polite. Compare" in new
+    headline = note(suites, *write_polite(tmp_path, polite, "headline: true"))
+    assert "last scored: alpha_v1 was judged by task_valid, now by polite; beta_v1 was" in headline
+    assert note(suites[1:], "--scorers", "s.yaml") == ""
+    gone = note(suites[:2])
+    assert "scored then by default: polite, now by nothing in its place; beta_v1 was" in gone
+    assert "alpha_v1" not in gone
+
+
+def test_suites_of_checks_alone_are_judged_by_them_where_schema_decides(
+    chain: Path, tmp_path: Path
+) -> None:
+    asked = {"schema": None, "checks": [{"path": "name", "value": "Ana"}]}
+    checks = write_suite(tmp_path / "suites", "alpha", **asked)
+    fill_store(tmp_path / "answers", chain / "v1", [checks], FORGETS)
+    (tmp_path / "s.yaml").write_text("default: [{kind: schema, headline: true}]")
+    where = ("--chain", chain / "v1", "--suites", checks, "--answers", "answers")
+    done = script(COMPARE, tmp_path, *where, "--output", "out", "--scorers", "s.yaml")
+    assert done.returncode == 0, done.stderr
+    assert load(tmp_path / "out" / "comparison.json")["suites"][0]["headline"] == "exact_fields"
 
 
 def test_a_parent_that_was_trained_again_is_said(

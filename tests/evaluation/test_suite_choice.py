@@ -11,7 +11,8 @@ from comparison_support import write_suite
 from lorachain.errors import UserError
 from lorachain.evaluation.chosen import chain_of, find_versions
 from lorachain.evaluation.evaluate import Version
-from lorachain.evaluation.suite_choice import fitting_suites, named_suites
+from lorachain.evaluation.scorer_file import read_scorers
+from lorachain.evaluation.suite_choice import check_scorable, fitting_suites, named_suites
 
 
 def versions(trained: Path, newest: str) -> list[Version]:
@@ -65,3 +66,13 @@ def test_no_suite_at_all_is_a_mistake(tmp_path: Path) -> None:
 def test_a_chain_is_its_ancestors_the_oldest_first(trained: Path) -> None:
     assert [one.name for one in chain_of(trained / "v3")] == ["v1", "v2", "v3"]
     assert [v.name for v in versions(trained, "v2")] == ["base", "v1", "v2"]
+
+
+def test_scorers_that_can_score_nothing_are_found_before_anything_is_asked(
+    folder: Path, tmp_path: Path
+) -> None:
+    plain = named_suites([folder / "general_v1.jsonl"])
+    for listed in ("schema", "fields", "{kind: text, headline: true}"):
+        (tmp_path / "s.yaml").write_text(f"default: [{listed}]", encoding="utf-8")
+        with pytest.raises(UserError, match="scorers can score nothing in"):
+            check_scorable(plain, read_scorers(tmp_path / "s.yaml"))

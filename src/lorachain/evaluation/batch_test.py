@@ -67,6 +67,7 @@ def run(request: Request) -> str:
     parts = [summary_table(evaluation.summary())]
     if compared is not None and any(cell.scored for cell in compared.cells):
         parts.append(verdict_text(compared))
+        parts += [f"Bear in mind: {note}" for note in compared.notes]
     return "\n\n".join([*parts, f"Results: {shown(request.output)}"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -9,12 +10,12 @@ from typing import Any
 from lorachain.evaluation.comparison import Cell, Difference, SuiteInfo
 from lorachain.evaluation.evaluate import VersionResult
 from lorachain.evaluation.lines import Lines
-from lorachain.evaluation.power import smallest_visible
+from lorachain.evaluation.metrics import MANY_CUT
+from lorachain.evaluation.power import fewest_one_way, smallest_visible
 from lorachain.evaluation.suites import Suite
 from lorachain.evaluation.verdicts import points, signed
 
 FEW_ITEMS = 50
-MANY_CUT = 0.05
 USUAL_DISCORDANT = 0.3  # the share of pairs that differ, where a sentence needs one
 
 
@@ -107,23 +108,32 @@ def _other_metrics(infos: Sequence[SuiteInfo], differences: Sequence[Difference]
 
 
 def _few_items(infos: Sequence[SuiteInfo]) -> Iterator[str]:
-    few = [info for info in infos if info.n < FEW_ITEMS]
-    if not few:
-        return
-    shown = []
-    for info in few:
-        visible = smallest_visible(info.n, USUAL_DISCORDANT) if info.n else None
-        least = "none" if visible is None else f"{points(visible)} or more"
-        shown.append(f"{info.name} ({info.n} items: {least})")
-    yield (
-        f"Small suites show large differences only: {', '.join(shown)}, where three pairs of "
-        "answers in ten come out differently."
-    )
+    shown, hopeless = [], []
+    for info in infos:
+        units = info.n if info.clusters is None else info.clusters
+        visible = smallest_visible(info.n, USUAL_DISCORDANT)
+        size = f"{info.n} item{'' if info.n == 1 else 's'}"
+        if units < fewest_one_way() or visible is None:
+            within = f" in {units} cluster{'' if units == 1 else 's'}" if units < info.n else ""
+            hopeless.append(f"{info.name} ({size}{within})")
+        elif info.n < FEW_ITEMS:
+            shown.append(f"{info.name} ({size}: {points(visible)} or more)")
+    if shown:
+        yield (
+            f"Small suites show large differences only: {', '.join(shown)}, where three pairs of "
+            "answers in ten come out differently, or as many more as that takes."
+        )
+    if hopeless:
+        yield f"So few items cannot show any difference: {', '.join(hopeless)}."
 
 
 def _same_items(suites: Sequence[Suite]) -> Iterator[str]:
     for i, suite in enumerate(suites):
-        prompts = {item.prompt_sha256 for item in suite.items}
+        prompts = Counter(item.prompt_sha256 for item in suite.items)
+        again = [times for times in prompts.values() if times > 1]
+        if again:
+            each = "1 prompt" if len(again) == 1 else f"{len(again)} prompts"
+            yield f"{suite.name}: {sum(again)} items are {each}, and count as no more than that."
         for other in suites[:i]:
             shared = sum(item.prompt_sha256 in prompts for item in other.items)
             if shared:

@@ -23,13 +23,12 @@ from lorachain.evaluation.comparison import (
     Comparison,
     Difference,
     Overall,
-    SuiteInfo,
     VersionInfo,
 )
 from lorachain.evaluation.evaluate import Evaluation, VersionResult
 from lorachain.evaluation.forgetting import backward_transfer, broken_items, own_suites
 from lorachain.evaluation.lines import Lines, default_pairs, find_lines
-from lorachain.evaluation.suite_table import SuiteTable
+from lorachain.evaluation.suite_table import SuiteTable, pooled
 from lorachain.evaluation.version_facts import version_facts
 
 
@@ -72,7 +71,7 @@ def compare(
         suites=infos,
         cells=cells,
         differences=differences,
-        overall=[_overall(pair, differences, infos) for pair in chosen],
+        overall=[_overall(pair, differences, tables, margin) for pair in chosen],
         broken=[b for t in tables for b in broken_items(t.suite, values[t.suite.name], lines)],
         backward_transfer=backward_transfer(values, own, lines),
         failures={
@@ -117,11 +116,16 @@ def _family(
     pair: tuple[str, str], kind: str, parts: Sequence[_Part], margin: float
 ) -> Iterator[Difference]:
     found = [(part, part.table.paired(*pair, part.places, part.metric)) for part in parts]
-    tested = [paired.p for _, paired in found if paired.p is not None]
-    adjusted = iter(stats.holm(tested))
-    for part, paired in found:
-        p_holm = None if paired.p is None else next(adjusted)
-        verdict, reason = verdicts.judge(paired, p_holm, len(tested), margin)
+    p_values = [paired.p for _, paired in found]
+    tested, adjusted = sum(p is not None for p in p_values), _holm(p_values)
+    for i, ((part, paired), p_holm) in enumerate(zip(found, adjusted, strict=True)):
+        cut, whole = part.table.cut(*pair, part.places, part.metric)
+        verdict, reason = verdicts.judge(paired, p_holm, tested, margin, cut)
+        if cut.many and verdict in ("better", "worse"):
+            uncut = part.table.paired(*pair, whole, part.metric)
+            again = _holm([*p_values[:i], uncut.p, *p_values[i + 1 :]])[i]
+            other, _ = verdicts.judge(uncut, again, tested, margin)
+            reason += f"; without the cut answers: {other}" if other != verdict else ""
         yield Difference(
             earlier=pair[0],
             later=pair[1],
@@ -143,19 +147,32 @@ def _family(
             items_needed=paired.items_needed,
             verdict=verdict,
             reason=reason,
+            narrow=paired.narrow,
         )
 
 
+def _holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Holm over those that there are; what was not tested costs the others nothing."""
+    adjusted = iter(stats.holm([p for p in p_values if p is not None]))
+    return [None if p is None else next(adjusted) for p in p_values]
+
+
 def _overall(
-    pair: tuple[str, str], differences: Sequence[Difference], suites: Sequence[SuiteInfo]
+    pair: tuple[str, str],
+    differences: Sequence[Difference],
+    tables: Sequence[SuiteTable],
+    margin: float,
 ) -> Overall:
-    headlines = {(suite.name, suite.headline) for suite in suites}
-    mine = {
-        d.suite: d.verdict
+    headlines = {(table.suite.name, table.headline) for table in tables}
+    mine = [
+        d
         for d in differences
         if (d.earlier, d.later) == pair and d.task is None and (d.suite, d.metric) in headlines
-    }
-    return verdicts.overall(*pair, mine)
+    ]
+    better = {d.suite for d in mine if d.verdict == "better"}
+    others = [table for table in tables if table.suite.name not in better]
+    together = pooled(others, *pair) if better and others else None
+    return verdicts.overall(*pair, mine, margin, together)
 
 
 def _version_info(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from lorachain import cli
-from lorachain.errors import UserError
 from lorachain.evaluation import exact
 from lorachain.evaluation.advice import format_advice
 from lorachain.evaluation.asking import ask, find_base_of
@@ -34,11 +33,13 @@ from lorachain.evaluation.flags import (
     share,
 )
 from lorachain.evaluation.lines import find_lines
-from lorachain.evaluation.run_record import RUN, Asked, read_run
+from lorachain.evaluation.ruler import read_ruler
+from lorachain.evaluation.run_record import Asked
 from lorachain.evaluation.scorer_file import read_scorers
 from lorachain.evaluation.scorers import Scorers
 from lorachain.evaluation.suite_choice import check_scorable, fitting_suites, named_suites
 from lorachain.evaluation.suites import Suite
+from lorachain.evaluation.unscored import unscored, warn_of
 from lorachain.files import folder_lock, write_json
 from lorachain.models import Base
 from lorachain.paths import PROJECT_ROOT, from_user, shown
@@ -188,8 +189,13 @@ def _versions(request: Request) -> tuple[list[Version], list[str]]:
 
 def _compare(request: Request, asked: _Asked, stale: Sequence[str], folder: Path) -> str:
     evaluation = asked.answers(request.answers, request.how)
-    comparison = _judged(request, asked, evaluation, _scoring_before(folder, evaluation))
-    notes = [*stale, *comparison.notes]
+    before, left_out = read_ruler(folder), unscored(evaluation)
+    warn_of(left_out)
+    comparison = _judged(request, asked, evaluation)
+    headlines = {suite.name: suite.headline for suite in comparison.suites}
+    change = before.change(evaluation, headlines, asked.scorers) if before else None
+    notes = [*stale, *([change] if change else []), *(one.text for one in left_out)]
+    notes += comparison.notes
     if request.exact:
         found = _exactness(request, asked, evaluation, comparison)
         write_json(folder / exact.FILE, found.as_dict())
@@ -208,18 +214,12 @@ def _compare(request: Request, asked: _Asked, stale: Sequence[str], folder: Path
     return closing_text(comparison, written)
 
 
-def _judged(
-    request: Request,
-    asked: _Asked,
-    evaluation: Evaluation,
-    scoring_before: Mapping[str, str] | None = None,
-) -> Comparison:
+def _judged(request: Request, asked: _Asked, evaluation: Evaluation) -> Comparison:
     return compare(
         evaluation,
         created=datetime.now(UTC),
         margin=request.margin,
         headlines=asked.scorers.headlines(asked.suites) if asked.scorers else None,
-        scoring_before=scoring_before,
     )
 
 
@@ -230,17 +230,6 @@ def _exactness(
     how = replace(request.how, batch_size=exact.BATCH_SIZE, dtype=exact.DTYPE)
     again = asked.answers(request.answers, how)
     return exact.check(evaluation, comparison, again, _judged(request, asked, again))
-
-
-def _scoring_before(folder: Path, evaluation: Evaluation) -> dict[str, str] | None:
-    """What scored the comparison that this folder held, as far as it scores this one too."""
-    if not (folder / RUN).is_file():
-        return None
-    try:
-        before = read_run(folder).scoring
-    except UserError:
-        return None
-    return {key: before.get(key, now) for key, now in evaluation.scoring.items()}
 
 
 def closing_text(comparison: Comparison, written: Written) -> str:

@@ -49,7 +49,8 @@ class Difference:
     `test` is mcnemar (pass/fail), permutation (graded), or either with ", clustered". `p_holm` is
     `p` after Holm over the family that `family` names. `smallest_visible` is the smallest
     difference that this many items would show with 80% power, `items_needed` how many would show
-    the one that was seen (None: no difference was seen).
+    the one that was seen (None: no difference was seen). `narrow` is the 90% interval, which
+    equivalence and the overall verdict are read from.
     """
 
     earlier: str
@@ -72,11 +73,16 @@ class Difference:
     items_needed: int | None
     verdict: Verdict
     reason: str
+    narrow: Interval | None = None
 
 
 @dataclass(frozen=True)
 class Overall:
-    """One pair of versions over all suites: the verdict that a reader wants first."""
+    """One pair of versions over all suites: the verdict that a reader wants first.
+
+    `doubtful` are suites of `unclear` whose losses forbid a verdict of better; `together_worse`
+    those that are worse as one, though none is by itself. Both are empty where no suite is better.
+    """
 
     earlier: str
     later: str
@@ -86,6 +92,8 @@ class Overall:
     worse: Sequence[str] = ()
     equivalent: Sequence[str] = ()
     unclear: Sequence[str] = ()
+    doubtful: Sequence[str] = ()
+    together_worse: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -61,15 +61,16 @@ def write_comparison(
     newest = comparison.versions[-1]
     items = advice.advise(comparison, newest.name, advice.read_rules()) if newest.folder else []
     text, conflicts = advice.next_config(items)
+    vote = _write(folder / VOTE, _vote(comparison, rows))
     page = render_comparison(
         comparison,
         rows,
         title=title,
         facts=facts,
         advice=advice.as_dicts(items),
+        vote=None if vote is None else VOTE,
     )
     write_report(folder / REPORT, page)
-    vote = _write(folder / VOTE, _vote(comparison, rows))
     config = _write(folder / NEXT, text)
     write_run(folder, evaluation, store=store, scorers=scorers, asked=asked, comparison=comparison)
     return Written(folder / REPORT, vote, config, items, conflicts)

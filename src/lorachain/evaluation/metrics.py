@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 from lorachain.evaluation.score import RATES, Scored
 from lorachain.evaluation.suites import Item
@@ -10,6 +10,8 @@ from lorachain.evaluation.suites import Item
 HEADLINES = ("task_valid", "schema_valid", "exact_fields", "parse")
 PASS_MARK = 0.5
 """A graded score counts as passed from here up: for what broke, never for a test."""
+MANY_CUT = 0.05
+"""The share of answers that ended at the token limit above which a verdict must say so."""
 
 CUT = "cut"
 UNREAD = "no JSON"
@@ -47,9 +49,26 @@ def passed(value: float | None) -> bool | None:
     return None if value is None else value >= PASS_MARK
 
 
-def cluster_labels(items: Sequence[Item]) -> list[str] | None:
-    """A label per item, for `stats`; None where no two items share a cluster."""
-    labels = [f"= {i}" if item.cluster is None else item.cluster for i, item in enumerate(items)]
+def cluster_labels(*suites: Sequence[Item]) -> list[Hashable] | None:
+    """A label per item, of one suite after the other, for `stats`; None where no two share one.
+
+    Items with the same `cluster` of the same suite share a label. So do items with the same
+    prompt, whatever their ids and suites: one question asked twice is one piece of evidence.
+    """
+    joined: dict[Hashable, Hashable] = {}
+
+    def root(key: Hashable) -> Hashable:
+        while (above := joined.setdefault(key, key)) != key:
+            joined[key] = key = joined[above]
+        return key
+
+    prompts: list[Hashable] = []
+    for number, items in enumerate(suites):
+        for item in items:
+            prompts.append(item.prompt_sha256)
+            if item.cluster is not None:
+                joined[root(item.prompt_sha256)] = root((number, item.cluster))
+    labels = [root(prompt) for prompt in prompts]
     return labels if len(set(labels)) < len(labels) else None
 
 

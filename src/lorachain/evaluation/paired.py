@@ -18,6 +18,7 @@ class Paired:
     tests at .05: Schuirmann 1987). `p` is exact where the interval is not, so of few pairs an
     interval can just miss 0 with p over .05: a verdict of better or worse stands on p. Other
     fields are as in `comparison.Difference`; `clusters` is None where no two items share one.
+    `both_fail` counts the pairs of two scores of 0.
     """
 
     n: int
@@ -32,6 +33,7 @@ class Paired:
     p: float | None
     smallest_visible: float | None
     items_needed: int | None
+    both_fail: int = 0
 
     @property
     def changed(self) -> int:
@@ -76,6 +78,8 @@ def pair_up(
         return stats.mean_interval(differences, kept, scale=(-1, 1), confidence=confidence)
 
     exact = pass_fail and kept is None
+    units = n if kept is None else len(set(kept))
+    visible = power.smallest_visible(n, square, effect=effect, pass_fail=pass_fail)
     return Paired(
         n=n,
         clusters=None if kept is None else len(set(kept)),
@@ -87,6 +91,7 @@ def pair_up(
         narrow=interval(1 - 2 * power.ALPHA),
         test=test if kept is None else f"{test}, clustered",
         p=stats.mcnemar(wins, losses) if exact else stats.sign_flip(differences, kept),
-        smallest_visible=power.smallest_visible(n, square, effect=effect, pass_fail=pass_fail),
+        smallest_visible=visible if units >= power.fewest_one_way() else None,
         items_needed=power.items_needed(value, square, effect=effect, pass_fail=pass_fail),
+        both_fail=sum(a == b == 0 for a, b, _ in both),
     )

@@ -5,9 +5,13 @@ pass/fail it is Connor 1987, Biometrics 43:207, by the variance under no differe
 
     smallest difference = (z.975 + z.80) * sqrt(mean squared difference * design effect / n)
 
-For pass/fail the mean squared difference is the share of pairs that differ. At 30% of them, 20
-items show 34 points, 100 show 15 and 200 show 11, with 80% power at alpha .05 of a single test:
-a family of several takes more.
+For pass/fail the mean squared difference is the share of pairs that differ. At 30% of them, 100
+items show 15 points and 200 show 11, with 80% power at alpha .05 of a single test: a family of
+several takes more.
+
+No difference is larger than the share of pairs that differ. Where the rule asks for that (34
+points of 20 items at 30%), more pairs must differ, and all one way: then McNemar's test shows it
+when 6 or more of n differ, whose chance is binomial, so 20 items show 37 points and 5 show none.
 """
 
 from __future__ import annotations
@@ -25,14 +29,21 @@ def smallest_visible(
     """The smallest difference that n paired items show with 80% power at alpha .05.
 
     `mean_square` is the mean squared difference: for pass/fail, the share of pairs that differ.
+    It is no larger than that share, or else it is the share that it takes, all of it one way.
     Pass/fail needs at least 6 pairs that differ, all one way (5 to 0 has p = .0625). None where
-    no difference could be shown, and where graded scores do not differ at all.
+    not even a difference of 1 could be shown, and where graded scores do not differ at all.
     """
-    if n == 0 or not (mean_square or pass_fail):
+    worth, fewest = n / effect, fewest_one_way()
+    if worth < fewest or not (mean_square or pass_fail):
         return None
-    found = _z() * math.sqrt(mean_square * effect / n)
-    found = max(found, fewest_one_way() * effect / n) if pass_fail else found
-    return found if found <= 1 else None
+    found = _z() * math.sqrt(mean_square / worth)
+    if not pass_fail:
+        return found if found <= 1 else None
+    if 0 < found <= mean_square:
+        return found
+    from scipy.special import betaincinv  # the share at which 6 or more of n differ in 80 of 100
+
+    return float(betaincinv(fewest, worth - fewest + 1, POWER))
 
 
 def items_needed(

@@ -92,8 +92,11 @@ def probability(value: float | None) -> str:
 def sentence(pair: Overall, margin: float) -> str:
     """A pair's verdict as one says it."""
     earlier, later = pair.earlier, pair.later
-    if pair.better and pair.worse:
+    if kind_of(pair) == "mixed":
         return f"{later} is better than {earlier} on some suites and worse on others."
+    if pair.doubtful:
+        some = f"{later} is better than {earlier} on some suites"
+        return f"{some}, but losses on others cannot be ruled out."
     width = points(margin).lstrip("+")
     return {
         "better": f"{later} is better than {earlier}.",
@@ -105,7 +108,7 @@ def sentence(pair: Overall, margin: float) -> str:
 
 def kind_of(pair: Overall) -> str:
     """The verdict, or mixed: what a pair's sign and colour stand for."""
-    return "mixed" if pair.better and pair.worse else pair.verdict
+    return "mixed" if pair.better and (pair.worse or pair.together_worse) else pair.verdict
 
 
 def why(verdict: str, reason: str) -> str:

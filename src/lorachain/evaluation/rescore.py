@@ -25,6 +25,7 @@ from lorachain.evaluation.score import RATES, Score, Scored, score, task_of
 from lorachain.evaluation.scorer_file import read_scorers
 from lorachain.evaluation.scorers import Scorers, scoring_identity
 from lorachain.evaluation.suites import Item, Suite, read_suite
+from lorachain.evaluation.unscored import unscored
 from lorachain.paths import shown
 
 FORMAT = 1
@@ -70,7 +71,8 @@ class Flip:
 @dataclass(frozen=True)
 class Moves:
     """What scoring again changed. `scoring` are {what: [hash before, hash after]} where they
-    differ, None for what was not there. `new` and `gone` count answers without a counterpart."""
+    differ, None for what was not there. `new` and `gone` count answers without a counterpart;
+    `unscored` are the notes of what scorers could not score now."""
 
     answers: int
     versions: Sequence[str]
@@ -80,6 +82,7 @@ class Moves:
     flips: Sequence[Flip]
     new: int = 0
     gone: int = 0
+    unscored: Sequence[str] = ()
 
     @property
     def moved(self) -> list[Moved]:
@@ -143,6 +146,7 @@ def moves(record: ComparisonRecord, evaluation: Evaluation) -> Moves:
         flips=flips,
         new=answers - compared,
         gone=sum(suite in suites for _, suite, _ in record.scores) - compared,
+        unscored=[one.text for one in unscored(evaluation)],
     )
 
 

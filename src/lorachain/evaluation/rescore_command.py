@@ -9,9 +9,10 @@ from pathlib import Path
 
 from lorachain import cli
 from lorachain.evaluation.rescore import Flip, Moved, Moves, moves, rescored
-from lorachain.evaluation.run_record import read_run, write_run
+from lorachain.evaluation.run_record import RUN, SCORES, read_run, write_run
 from lorachain.evaluation.scorer_file import read_scorers
 from lorachain.evaluation.tables import format_table
+from lorachain.evaluation.unscored import unscored, warn_of
 from lorachain.files import make_folder, write_json
 from lorachain.paths import from_user, shown
 
@@ -80,13 +81,20 @@ def run(request: Request) -> str:
     path = request.scorers or record.scorers
     scorers = None if path is None else read_scorers(path)
     evaluation = rescored(record, scorers=scorers, suites=request.suites)
+    warn_of(unscored(evaluation))
     found = moves(record, evaluation)
     output = request.output or record.folder
     make_folder(output)
     if output != record.folder:
         write_run(output, evaluation, store=record.store, scorers=scorers, asked=record.asked)
     write_json(output / FILE, found.as_dict())
-    return f"{text(found)}\n\nResults: {shown(output / FILE)}"
+    places = [f"Results: {shown(output / FILE)}"]
+    if output != record.folder:
+        places += [
+            f"Scores:  {shown(output / SCORES)}",
+            f"Record:  {shown(output / RUN)} (to rescore from there: --comparison {shown(output)})",
+        ]
+    return "\n\n".join([text(found), "\n".join(places)])
 
 
 def text(found: Moves) -> str:
@@ -102,6 +110,7 @@ def text(found: Moves) -> str:
         lines.append(f"{found.new:,} answers were not scored before; they move nothing.")
     if found.gone:
         lines.append(f"{found.gone:,} answers that were scored before are no longer asked for.")
+    lines += found.unscored
     if not found.moved:
         return "\n".join([*lines, "Nothing moved."])
     headers = ["version", "suite", "task", "metric", "n", "before", "after", "answers"]

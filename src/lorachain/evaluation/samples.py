@@ -114,10 +114,21 @@ class Samples:
         for rate, paired in found:
             first = rate == headline
             p = paired.p if first or paired.p is None else next(adjusted)
-            verdict, reason = verdicts.judge(paired, p, 1 if first else len(family), self.margin)
+            size = 1 if first else len(family)
+            verdict, reason = verdicts.judge(paired, p, size, self.margin, self._cut(rate))
             base, tuned = (_mean(self.sides[side], rate) for side in (BASE, TUNED))
             lines.append(Line(rate, base, tuned, paired, p, verdict, reason))
         return sorted(lines, key=lambda line: line.rate != headline)
+
+    def _cut(self, rate: str) -> verdicts.Cut:
+        """How many of the answers that are compared ended at the token limit, on each side."""
+        base, tuned = self.sides[BASE], self.sides[TUNED]
+        pairs = [
+            (a.scored.generated.finish == "length", b.scored.generated.finish == "length")
+            for a, b in zip(base, tuned, strict=True)
+            if a.value(rate) is not None and b.value(rate) is not None
+        ]
+        return verdicts.Cut(sum(a for a, _ in pairs), sum(b for _, b in pairs), len(pairs))
 
     def _paired(self, rate: str) -> Paired:
         base, tuned = ([s.value(rate) for s in self.sides[side]] for side in (BASE, TUNED))

@@ -118,8 +118,8 @@ def _clashes(scorers: Mapping[str, Scorer], where: str) -> list[str]:
     problems = []
     seen: set[str] = set()
     for spot, scorer in scorers.items():
-        if scorer.metric in RATES and not isinstance(scorer, SchemaScorer):
-            problems.append(f"{spot}: the name {scorer.metric} is a column of kind schema")
+        if scorer.metric in (*RATES, "schema") and not isinstance(scorer, SchemaScorer):
+            problems.append(f"{spot}: the name {scorer.metric} is kind schema's own")
         elif scorer.metric in seen:
             problems.append(f"{spot}: {scorer.label} stands here twice; give it another `name`")
         seen.add(scorer.metric)

@@ -96,7 +96,7 @@ class SchemaScorer(Scorer):
 
     @property
     def metric(self) -> str:
-        """The one of its columns that decides, where it is the headline."""
+        """The first of its columns. As the headline it is the best of those that a suite has."""
         return "task_valid"
 
     @property

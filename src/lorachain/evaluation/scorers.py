@@ -17,8 +17,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 from lorachain.answers import EXTRACTOR
-from lorachain.evaluation.score import task_of
-from lorachain.evaluation.scorer_kinds import SchemaScorer, Scorer, reference_of
+from lorachain.evaluation.metrics import HEADLINES
+from lorachain.evaluation.metrics import headline as usual_headline
+from lorachain.evaluation.score import RATES, score, task_of
+from lorachain.evaluation.scorer_kinds import (
+    FunctionScorer,
+    SchemaScorer,
+    Scorer,
+    reference_of,
+)
 from lorachain.evaluation.suites import Item, Suite
 from lorachain.evaluation.texts import nearest
 from lorachain.evaluation.values import has, leaves, spelled
@@ -26,6 +33,8 @@ from lorachain.jsonl import raise_all
 from lorachain.paths import shown
 
 log = logging.getLogger("lorachain")
+
+_SCHEMA = "schema"
 
 
 @dataclass(frozen=True)
@@ -41,21 +50,53 @@ class Scorers:
         return self.tasks.get(task, self.default) if task is not None else self.default
 
     def headline(self, task: str | None) -> str | None:
-        """The metric that decides a task, where one of its scorers is marked `headline`."""
-        return next((s.metric for s in self.of(task) if s.headline), None)
+        """What is marked `headline` for a task: a column's name, or `schema` for the best of the
+        columns that kind schema has there."""
+        return next((s.label for s in self.of(task) if s.headline), None)
 
     def headlines(self, suites: Sequence[Suite]) -> dict[str, str]:
-        """{suite: the metric that decides it}, for `compare`: where all its tasks agree on one."""
+        """{suite: the metric that decides it}, for `compare`: where all its tasks agree on one,
+        and anything in it can be scored."""
         found = {}
         for suite in suites:
-            metrics = {self.headline(task_of(item)) for item in suite.items}
-            if len(metrics) == 1 and (metric := metrics.pop()) is not None:
-                found[suite.name] = metric
+            marked = self._marked(suite)
+            if len(marked) == 1 and (chosen := self._column(suite, marked.pop())) is not None:
+                found[suite.name] = chosen
         return found
 
+    def metrics(self, suite: Suite) -> list[str]:
+        """The metrics that some answer to a suite can have, whatever it is. What a function will
+        score is not known before it is called, so it counts as one that can."""
+        found: dict[str, None] = {}
+        for item in suite.items:
+            chosen = self.of(task_of(item))
+            own = Scorers(tuple(s for s in chosen if not isinstance(s, FunctionScorer)))
+            empty = score("", item, suite.schemas, own)
+            found |= dict.fromkeys(
+                name for name in (*RATES, *empty.values) if empty.metric(name) is not None
+            )
+            found |= dict.fromkeys(s.metric for s in chosen if isinstance(s, FunctionScorer))
+        return list(found)
+
+    def warn_of_split(self, suites: Sequence[Suite]) -> None:
+        """Say for which suites `headline` is not heeded, because their tasks disagree."""
+        for suite in suites:
+            marks: dict[str | None, dict[str, None]] = {}
+            for item in suite.items:
+                task = task_of(item)
+                marks.setdefault(self.headline(task), {})[task or "(no task)"] = None
+            if len(marks) < 2 or not marks.keys() - {None, _SCHEMA}:
+                continue  # one for all, or what the usual headline is anyway
+            each = "; ".join(f"{', '.join(t)}: {mark or 'none'}" for mark, t in marks.items())
+            log.warning(
+                "%s: the tasks of %s are marked with different headlines (%s), so it is judged by "
+                "the usual one, %s.",
+                *(self._shown, suite.name, each, usual_headline(self.metrics(suite))),
+            )
+
     def check(self, suites: Sequence[Suite]) -> None:
-        """Raises UserError for scorers that can score no item of their task: a path that no
-        reference has, or no reference at all."""
+        """Raises UserError for scorers that can score no item of their task (a path that no
+        reference has, no reference at all), and for headlines that can score none of a suite."""
         groups: dict[str | None, list[Item]] = {}
         for item in (item for suite in suites for item in suite.items):
             task = task_of(item)
@@ -69,7 +110,30 @@ class Scorers:
             for scorer in (self.default if task is None else self.tasks[task])
             for problem in _unscorable(scorer, items, named=task is not None)
         ]
+        problems += [problem for suite in suites for problem in self._undecidable(suite)]
         raise_all(problems, f"{self._shown} does not fit these suites")
+
+    def _marked(self, suite: Suite) -> set[str | None]:
+        return {self.headline(task_of(item)) for item in suite.items}
+
+    def _column(self, suite: Suite, marked: str | None) -> str | None:
+        """The metric behind a mark; None where there is no mark, or nothing can be scored."""
+        metrics = self.metrics(suite) if marked is not None else []
+        if marked != _SCHEMA:
+            return marked if metrics else None
+        return next((name for name in HEADLINES if name in metrics), None)
+
+    def _undecidable(self, suite: Suite) -> Iterator[str]:
+        """Why a suite cannot be decided by what is marked, though others could score it."""
+        marked = self._marked(suite)
+        mark = marked.pop() if len(marked) == 1 else None
+        metrics = self.metrics(suite) if mark is not None else []
+        if metrics and self._column(suite, mark) not in metrics:
+            lacks = "a schema, `expected` or `checks`" if mark == _SCHEMA else "what it needs"
+            yield (
+                f"{suite.name}: {mark} is marked `headline` and can score none of its items (none "
+                f"has {lacks}); it has {', '.join(metrics)}"
+            )
 
     @property
     def _shown(self) -> str:

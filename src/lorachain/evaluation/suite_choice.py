@@ -59,15 +59,24 @@ def fitting_suites(
 
 
 def check_scorable(suites: Sequence[Suite], scorers: Scorers | None) -> None:
-    """Raises UserError where no item of any suite knows what a right answer is."""
-    items = [item for suite in suites for item in suite.items]
-    if scorers is None and not any(i.schema or i.expected or i.checks for i in items):
-        names = ", ".join(shown(suite.path) for suite in suites)
+    """Raises UserError where no item of any suite knows what a right answer is. Says which suites
+    are not judged by what the scorers mark as their headline."""
+    names = ", ".join(shown(suite.path) for suite in suites)
+    if not any((scorers or Scorers()).metrics(suite) for suite in suites):
+        if scorers is None:
+            raise UserError(
+                f"Nothing in {names} says what a right answer is (no item has a schema, `expected` "
+                "or `checks`), so versions could not be told apart. Add them, or name scorers that "
+                "need less: --scorers configs/scorers.yaml."
+            )
+        scorers.check(suites)
         raise UserError(
-            f"Nothing in {names} says what a right answer is (no item has a schema, `expected` or "
-            "`checks`), so versions could not be told apart. Add them, or name scorers that need "
-            "less: --scorers configs/scorers.yaml."
+            f"The scorers can score nothing in {names}, so versions could not be told apart. Add "
+            "what they need to the items (a schema, `expected`, `checks` or a reference), or name "
+            "other scorers: --scorers FILE."
         )
+    if scorers is not None:
+        scorers.warn_of_split(suites)
 
 
 def _tasks(version: Version) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,6 +15,7 @@ from lorachain.evaluation.evaluate import VersionResult
 from lorachain.evaluation.paired import Paired, pair_up
 from lorachain.evaluation.score import Scored, task_of
 from lorachain.evaluation.suites import Suite
+from lorachain.evaluation.verdicts import Cut
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ class SuiteTable:
         return dict(sorted(found.items()))
 
     @cached_property
-    def labels(self) -> list[str] | None:
-        """The items' clusters, where items share any."""
+    def labels(self) -> list[Hashable] | None:
+        """The items' clusters and shared prompts, where there are any."""
         return metrics.cluster_labels(self.suite.items)
 
     @property
@@ -86,6 +87,14 @@ class SuiteTable:
         """`values` of the headline."""
         return self.values(self.headline)
 
+    @cached_property
+    def ended_early(self) -> dict[str, list[bool]]:
+        """{version: whether each answer ended at the token limit}."""
+        return {
+            r.version.name: [a.generated.finish == "length" for a in self.answers(r)]
+            for r in self.results
+        }
+
     def parts(self) -> Iterator[tuple[str | None, list[int]]]:
         """The whole suite, then each task."""
         yield None, list(range(len(self.suite.items)))
@@ -107,7 +116,6 @@ class SuiteTable:
         metric: str,
         values: Sequence[float | None],
     ) -> Cell:
-        answers = self.answers(result)
         scored = [i for i in places if values[i] is not None]
         known = [value for i in places if (value := values[i]) is not None]
         labels = None if self.labels is None else [self.labels[i] for i in scored]
@@ -120,7 +128,7 @@ class SuiteTable:
             scored=len(known),
             value=round(math.fsum(known) / len(known), 12) if known else None,
             interval=stats.rate_interval(known, labels),
-            cut=sum(answers[i].generated.finish == "length" for i in places),
+            cut=sum(self.ended_early[result.version.name][i] for i in places),
         )
 
     def paired(
@@ -134,7 +142,30 @@ class SuiteTable:
             None if self.labels is None else [self.labels[i] for i in places],
         )
 
+    def cut(
+        self, earlier: str, later: str, places: Sequence[int], metric: str
+    ) -> tuple[Cut, list[int]]:
+        """What was cut of the pairs that both have a score, and the places where neither was."""
+        values = self.values(metric)
+        one, two = values[earlier], values[later]
+        both = [i for i in places if one[i] is not None and two[i] is not None]
+        a, b = self.ended_early[earlier], self.ended_early[later]
+        whole = [i for i in both if not (a[i] or b[i])]
+        return Cut(sum(a[i] for i in both), sum(b[i] for i in both), len(both)), whole
+
     def failures(self, result: VersionResult) -> dict[str, int]:
         """Failed answers by kind, the commonest first."""
         kinds = (metrics.failure_kind(a, self.headline) for a in self.answers(result))
         return dict(Counter(kind for kind in kinds if kind is not None).most_common())
+
+
+def pooled(tables: Sequence[SuiteTable], earlier: str, later: str) -> Paired:
+    """Two versions over all items of several suites, each by its suite's headline.
+
+    Items with the same prompt share a cluster even across suites; other clusters are a suite's own.
+    """
+    one, two = (
+        [value for table in tables for value in table.headline_values[version]]
+        for version in (earlier, later)
+    )
+    return pair_up(one, two, metrics.cluster_labels(*(table.suite.items for table in tables)))

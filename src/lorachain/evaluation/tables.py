@@ -65,17 +65,6 @@ def summary_table(summary: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str
     return format_table([*headers, "cut", "tokens in", "tokens out"], cells)
 
 
-def unscored_lines(summary: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
-    """What scorers could not score, a line for each reason: it is in no column of the table."""
-    return [
-        f"{version}, {suite}: {name} could not score {count} of {found['n']} answers: {reason}"
-        for version, suites in summary.items()
-        for suite, found in suites.items()
-        for name, reasons in found.get("unscored", {}).items()
-        for reason, count in reasons.items()
-    ]
-
-
 def rate(value: float | None) -> str:
     """A rate as people compare it: `.95`, `1.0`, `0`, and `-` for what could not be scored.
 

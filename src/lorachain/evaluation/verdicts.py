@@ -6,18 +6,34 @@
 | equivalent | else, where the 90% interval lies within the margin (two one-sided tests at .05) |
 | cannot tell | else; the reason says what would be needed |
 
-Over all suites, better needs at least one suite better and none worse, and the other way round; a
-loss never hides a gain nor a gain a loss: both together are `cannot tell`, and the reason begins
-with "mixed". Equivalent needs every suite equivalent. So one suite that is better decides although
-others cannot tell: Holm over all suites of the pair holds the risk of any false call under 5%.
+Answers that were cut at the token limit show nothing of what a version can do: where over 5% of
+either side's were, nothing is called equivalent.
+
+Over all suites:
+
+| verdict | when |
+| --- | --- |
+| cannot tell, "mixed" | a suite is better and one worse, or all that are not better are together |
+| better | a suite is better, and no other has a loss that is seen and not ruled out |
+| worse | a suite is worse, and none better |
+| equivalent | every suite is |
+| cannot tell | else |
+
+A loss is ruled out where the suite is better or equivalent, or its 90% interval lies above the
+margin's loss, and it is not seen where the difference is 0 or more. Holm makes a loss on one of
+many suites hard to prove, so not proving it must not count as its absence; hence also the one
+pooled test, over the items of all suites that are not better, in clusters, at .05 for itself. A
+suite that nothing could be scored on says nothing either way.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from lorachain.evaluation.comparison import Interval, Overall, Verdict
+from lorachain.evaluation.comparison import Difference, Interval, Overall, Verdict
+from lorachain.evaluation.metrics import MANY_CUT
 from lorachain.evaluation.paired import Paired
 from lorachain.evaluation.power import ALPHA, ties_needed
 
@@ -26,7 +42,26 @@ FEWEST = 20
 hardly differ on a handful of items say little about the next handful."""
 
 
-def judge(paired: Paired, p_holm: float | None, family: int, margin: float) -> tuple[Verdict, str]:
+@dataclass(frozen=True)
+class Cut:
+    """How many of either side's answers to `n` paired items ended at the token limit."""
+
+    earlier: int
+    later: int
+    n: int
+
+    @property
+    def many(self) -> bool:
+        """Whether either side's share is too large to overlook."""
+        return max(self.earlier, self.later) > MANY_CUT * self.n
+
+
+NONE_CUT = Cut(0, 0, 0)
+
+
+def judge(
+    paired: Paired, p_holm: float | None, family: int, margin: float, cut: Cut = NONE_CUT
+) -> tuple[Verdict, str]:
     """The verdict of one paired difference and its reason, in words for anyone.
 
     `p_holm` is adjusted over `family` comparisons; `margin` is a share (0.05 is 5 points).
@@ -38,16 +73,28 @@ def judge(paired: Paired, p_holm: float | None, family: int, margin: float) -> t
         verdict: Verdict = "better" if paired.value > 0 else "worse"
         of = f"{counts} of {_size(paired)} ({signed(paired.value)})"
         return verdict, f"{verdict}: {of}, {_after_holm(p_holm, family)}"
+    if paired.both_fail == paired.n:
+        counts = f"both fail all {_size(paired)}"
     small = max(abs(paired.narrow.low), abs(paired.narrow.high)) if paired.narrow else 1.0
-    if small <= margin and (paired.clusters or paired.n) >= FEWEST:
+    alike = small <= margin and (paired.clusters or paired.n) >= FEWEST
+    if alike and not cut.many:
         lies = f"the difference lies {_between(paired.narrow)}, within {points(margin)}"
-        return "equivalent", f"equivalent: {counts} of {_size(paired)}; {lies}"
-    parts = [counts, *_why_unclear(paired, p_holm, family)]
-    if not paired.changed:
-        parts = [f"not one came out differently, but up to {points(small)} either way may hide"]
+        of = "" if paired.both_fail == paired.n else f" of {_size(paired)}"
+        return "equivalent", f"equivalent: {counts}{of}; {lies}"
+    parts = [counts]
+    if alike:
+        pass  # but for the cut answers
+    elif paired.changed:
+        parts += _why_unclear(paired, p_holm, family)
+    else:
+        alike_in = counts if paired.both_fail == paired.n else "not one came out differently"
+        parts = [f"{alike_in}, but up to {points(small)} either way may hide"]
         parts.append(f"about {_for_ties(paired, margin):,} such items would show them equivalent")
-    if small <= margin:
+    if small <= margin and not alike:
         parts.append(f"too few to call them equivalent (that takes {FEWEST})")
+    if cut.many:
+        limit = f"{cut.earlier + cut.later:,} of {2 * cut.n:,} answers were cut by the token limit"
+        parts.append(f"{limit}: ask again with --max-new-tokens")
     return "cannot tell", f"cannot tell from {_size(paired)}: {'; '.join(parts)}"
 
 
@@ -63,7 +110,8 @@ def _why_unclear(paired: Paired, p_holm: float, family: int) -> list[str]:
         return [f"{p_text(paired.p)} alone, but {_after_holm(p_holm, family)}"]
     visible, needed = paired.smallest_visible, paired.items_needed
     if visible is None:
-        return ["so few cannot show any difference"] if paired.n < FEWEST else []
+        few = "items" if paired.clusters is None else "clusters"
+        return [f"so few {few} cannot show any difference"]
     if abs(paired.value) >= visible:
         return [f"{_after_holm(p_holm, family)}, which is not under .05"]
     parts = [f"a difference under {points(visible)} does not show here"]
@@ -72,30 +120,74 @@ def _why_unclear(paired: Paired, p_holm: float, family: int) -> list[str]:
     return parts
 
 
-def overall(earlier: str, later: str, verdicts: Mapping[str, Verdict]) -> Overall:
-    """The verdict of a pair over its suites: {suite: verdict}."""
+def overall(
+    earlier: str,
+    later: str,
+    suites: Sequence[Difference],
+    margin: float,
+    others: Paired | None = None,
+) -> Overall:
+    """The verdict of a pair of versions from each suite's difference by its headline.
+
+    `others` are all items of the suites that are not better as one (`suite_table.pooled`); it is
+    asked for only where some are better and some are not.
+    """
     groups: dict[str, list[str]] = {}
-    for suite, verdict in verdicts.items():
-        groups.setdefault(verdict, []).append(suite)
+    for d in suites:
+        groups.setdefault(d.verdict, []).append(d.suite)
     better, worse = groups.get("better", []), groups.get("worse", [])
     equivalent, unclear = groups.get("equivalent", []), groups.get("cannot tell", [])
-    verdict = _overall_verdict(better, worse, equivalent, unclear)
-    named = [("better on", better), ("worse on", worse)]
-    named += [("equivalent on", equivalent), ("cannot tell on", unclear)]
-    parts = "; ".join(f"{words} {', '.join(suites)}" for words, suites in named if suites)
-    mixed = "mixed: " if better and worse else ""
-    reason = mixed + parts if parts else "cannot tell: there is no suite to tell by"
-    return Overall(earlier, later, verdict, reason, better, worse, equivalent, unclear)
-
-
-def _overall_verdict(
-    better: Sequence[str], worse: Sequence[str], equivalent: Sequence[str], unclear: Sequence[str]
-) -> Verdict:
+    doubtful = [d for d in suites if better and _may_hide_a_loss(d, margin)]
+    together = [] if worse or not better else _together_worse(suites, others)
+    named = [("worse on", worse), ("equivalent on", equivalent), ("cannot tell on", unclear)]
+    parts = [f"better on {', '.join(better)}"] if better else []
+    verdict: Verdict = "cannot tell"
     if better and worse:
-        return "cannot tell"
-    if better or worse:
-        return "better" if better else "worse"
-    return "equivalent" if equivalent and not unclear else "cannot tell"
+        parts[0] = f"mixed: {parts[0]}"
+    elif together and others is not None:
+        # of several suites: Holm leaves the last of a family, and so a single other, its own p
+        lost = f"together worse on {', '.join(together)} ({_pooled(others)})"
+        parts = [f"mixed: {parts[0]}", lost]
+        named = [(words, [s for s in names if s not in together]) for words, names in named]
+    elif doubtful:
+        each = [f"{d.suite} ({_lost(d)})" for d in doubtful]
+        parts[0] += f", but losses cannot be ruled out: {', '.join(each)}"
+        told = {d.suite for d in doubtful}
+        named = [(words, [s for s in names if s not in told]) for words, names in named]
+    elif better or worse:
+        verdict = "better" if better else "worse"
+    elif equivalent and not unclear:
+        verdict = "equivalent"
+    parts += [f"{words} {', '.join(names)}" for words, names in named if names]
+    reason = "; ".join(parts) or "cannot tell: there is no suite to tell by"
+    return Overall(
+        *(earlier, later, verdict, reason, better, worse, equivalent, unclear),
+        doubtful=[d.suite for d in doubtful],
+        together_worse=together,
+    )
+
+
+def _may_hide_a_loss(d: Difference, margin: float) -> bool:
+    if d.verdict != "cannot tell" or d.value is None or d.value >= 0:
+        return False
+    return d.narrow is None or d.narrow.low < -margin
+
+
+def _together_worse(suites: Sequence[Difference], others: Paired | None) -> list[str]:
+    """The suites that are not better and have scores, where they are worse as one."""
+    if others is None or others.p is None or others.p >= ALPHA or (others.value or 0) >= 0:
+        return []
+    return [d.suite for d in suites if d.verdict != "better" and d.n]
+
+
+def _pooled(paired: Paired) -> str:
+    assert paired.value is not None and paired.p is not None
+    counts = f"{paired.wins} won, {paired.losses} lost of {_size(paired)}"
+    return f"{signed(paired.value)}, {counts}, {p_text(paired.p)}"
+
+
+def _lost(d: Difference) -> str:
+    return f"{signed(d.value or 0)}, {d.wins} won, {d.losses} lost of {d.n:,}"
 
 
 def points(share: float) -> str:

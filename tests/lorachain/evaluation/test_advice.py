@@ -49,7 +49,14 @@ STAGE = {
     "data.max_seq_length": 1024,
     "model.base_model": "Qwen/Qwen2.5-0.5B-Instruct",
 }
-LAGS = {**SCORED, "score": 0.52, "score_change": 0.05, "score_verdict": "better", "task_n": 30}
+LAGS = {
+    **SCORED,
+    "score": 0.52,
+    "score_change": 0.05,
+    "score_verdict": "better",
+    "suites_worse": 0,
+    "task_n": 30,
+}
 FORGOT = {
     **SCORED,
     "backward_transfer": -0.2,
@@ -67,8 +74,15 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"strict_gap": 0.09},
     ),
     "suite_too_small": (
-        {**SCORED, "score_verdict": "cannot tell", "items_needed": 400},
-        {"score_verdict": "worse"},
+        {
+            **SCORED,
+            "tested_suite": "fixed20",
+            "tested_earlier": "v1",
+            "tested_n": 120,
+            "tested_verdict": "cannot tell",
+            "tested_items_needed": 400,
+        },
+        {"tested_verdict": "worse"},
     ),
     "overfit": (
         {
@@ -121,7 +135,17 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {**SCORED, **STAGE, "grad_norm_mean": 0.065, "epochs_seen": 0.135},
         {"grad_norm_mean": 0.3},
     ),
-    "scale_up": ({**SCORED, **STAGE, "score": 0.6, "steps": 600}, {"score": 0.54}),
+    "scale_up": (
+        {
+            **SCORED,
+            **STAGE,
+            "score": 0.6,
+            "line_steps": 600,
+            "score_verdict": "better",
+            "suites_worse": 0,
+        },
+        {"score": 0.54},
+    ),
     "other_base": (
         {**LAGS, **STAGE, "task": "extraction", "task_score": 0.17, "score_change": 0.0},
         {"score_change": 0.05},
@@ -135,7 +159,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {**LAGS, "task": "push", "task_score": 0.15, "task_rows": 148},
         {"task_rows": 500},
     ),
-    "forgot_without_replay": ({**FORGOT, "replay.share": 0.0}, {"old_verdict": "cannot tell"}),
+    "forgot_without_replay": ({**FORGOT, "replay.share": 0.0}, {"old_verdict": "equivalent"}),
     "forgot_with_replay": ({**FORGOT, "replay.share": 0.2}, {"backward_transfer": -0.05}),
     "completions_cut": (
         {**SCORED, "kind": "grpo", "completion_at_limit_share": 0.3},
@@ -534,9 +558,127 @@ def test_what_was_lost_on_the_way_counts_where_the_ends_were_not_compared() -> N
 def test_a_loss_that_no_test_confirms_is_not_held() -> None:
     unclear = difference("v1", "v3", "g1", -0.2, "cannot tell")
     item = by_rule(advise(chain(unclear), "v3", RULES.values()))["forgot_without_replay"]
-    assert item.holds == "no"
+    assert item.holds == "unknown" and item.config == {}
     untested = by_rule(advise(chain(), "v3", RULES.values()))["forgot_without_replay"]
     assert untested.holds == "unknown" and "old_verdict" in untested.do
+
+
+def test_a_loss_on_too_few_items_says_how_many_more_would_tell() -> None:
+    """Two suites lost 8 points each and neither test can tell: that is no clean bill."""
+    rules = [RULES["forgot_without_replay"], RULES["forgot_with_replay"]]
+    lost = [
+        difference("v1", "v3", "g1", -0.08, "cannot tell", items_needed=400),
+        difference("v2", "v3", "g2", -0.08, "cannot tell", items_needed=300, n=60),
+    ]
+    compared = replace(
+        chain(*lost), backward_transfer={"v3": {"g1": -0.08, "g2": -0.08, "g3": None}}
+    )
+    items = advise(compared, "v3", rules)
+    item = by_rule(items)["forgot_without_replay"]
+    assert item.holds == "unknown" and item.lacks_items
+    assert "About 280 more items of g1 are needed to tell: add them to the suite" in item.do
+    assert "About 240 more items of g2 are needed to tell" in item.do
+    assert "compare_versions.py" in item.do
+    text = format_advice(items)
+    assert text.startswith("No rule holds, but 1 rule needs more items to tell.\n")
+    assert "nothing that was measured" not in text
+
+
+def test_too_few_items_of_unknown_want_are_told_without_a_number() -> None:
+    values = CASES["forgot_without_replay"][0] | {"old_verdict": "cannot tell", "old_n": 120}
+    assert (
+        "More items of generation1 are needed to tell" in judged("forgot_without_replay", values).do
+    )
+    enough = judged("forgot_without_replay", values | {"old_items_needed": 90})
+    assert "More items of generation1 are needed to tell" in enough.do
+    one = judged("scale_up", CASES["scale_up"][0] | {"score_n": 29})
+    assert "About 1 more item of fixed20 is needed to tell" in one.do
+
+
+def test_a_suite_too_small_is_told_for_each_suite() -> None:
+    steps = [
+        difference("v2", "v3", "g1", -0.08, "cannot tell", items_needed=400),
+        difference("v2", "v3", "g2", 0.1, "better"),
+        difference("v2", "v3", "g3", 0.02, "cannot tell"),
+    ]
+    items = advise(chain(*steps), "v3", [RULES["suite_too_small"]])
+    assert [(item.holds, item.title.rpartition(" ")[2]) for item in items] == [
+        ("yes", "(g1)"),
+        ("yes", "(g3)"),
+    ]
+    assert "120 items of g1 cannot tell v3 from v2." in items[0].do
+    assert "would take about 400: 280 more." in items[0].do
+    assert "would take" not in items[1].do
+
+
+def test_a_suite_that_was_scored_but_not_compared_is_unknown() -> None:
+    compared = replace(chain(), cells=[cell("v3", "g2", 0.5)])
+    (item,) = advise(compared, "v3", [RULES["suite_too_small"]])
+    assert item.holds == "unknown" and "To know tested_verdict" in item.do
+
+
+@pytest.mark.parametrize("rule", ["scale_up", "other_base"])
+@pytest.mark.parametrize("against", [{"score_verdict": "worse"}, {"suites_worse": 1}])
+def test_no_new_base_for_a_version_that_is_worse_somewhere(
+    rule: str, against: dict[str, Any]
+) -> None:
+    assert judged(rule, CASES[rule][0] | against).holds == "no"
+
+
+def test_worse_suites_are_counted_once_each() -> None:
+    worse = [
+        difference("v2", "v3", "g1", -0.2, "worse"),
+        difference("v1", "v3", "g1", -0.2, "worse"),
+        difference("v2", "v3", "g2", -0.2, "worse"),
+        difference("v2", "v3", "g3", 0.2, "better"),
+    ]
+    found = facts_of(chain(*worse), "v3").general["suites_worse"]
+    assert found.value == 2 and "v3 against v1 on 120 items of g1: worse" in found.source
+    assert "g3" not in found.source
+    fine = facts_of(chain(worse[-1]), "v3").general["suites_worse"]
+    assert (fine.value, fine.source) == (0, "v3 against v2 on 120 items of g3: better")
+    assert "suites_worse" not in facts_of(chain(), "v3").general
+
+
+@pytest.mark.parametrize("rule", ["scale_up", "other_base"])
+def test_a_fresh_version_1_leaves_parent_and_replay_behind(rule: str, tmp_path: Path) -> None:
+    chained = {"model.source_model": "models/v1", "replay.share": 0.2}
+    item = judged(rule, CASES[rule][0], chained)
+    assert item.config["model.source_model"] is None and item.config["replay.share"] == 0
+    assert "fine_tune.py" in item.do
+    path = tmp_path / "next.yaml"
+    path.write_text(item.config_yaml, encoding="utf-8")
+    assert resolve(None, path).config.model.source_model is None
+    alone = judged(rule, CASES[rule][0], {"model.source_model": None, "replay.share": 0.0})
+    assert not {"model.source_model", "replay.share"} & alone.config.keys()
+
+
+def test_a_fresh_version_1_takes_its_steps_from_the_whole_line() -> None:
+    compared = chain(difference("v2", "v3", "g3", 0.2, "better"))
+    found = facts_of(compared, "v3").general["line_steps"]
+    assert (found.value, found.source) == (180, "training records of v1, v2, v3")
+    values = CASES["scale_up"][0] | {"steps": 60}
+    item = judged("scale_up", values | {"line_steps": 180})
+    assert item.config["training.max_steps"] == 120
+    assert "two thirds of the 180 steps" in item.do
+    unknown = judged("scale_up", {k: v for k, v in values.items() if k != "line_steps"})
+    assert unknown.holds == "yes" and "training.max_steps" not in unknown.config
+    assert "two thirds" not in unknown.do
+
+
+def test_the_steps_of_a_line_with_a_gap_are_unknown() -> None:
+    whole = chain()
+    gone = replace(whole, versions=[v for v in whole.versions if v.name != "v1"])
+    assert "line_steps" not in facts_of(gone, "v3").general
+    versions = [replace(v, facts={}) if v.name == "v2" else v for v in whole.versions]
+    assert "line_steps" not in facts_of(replace(whole, versions=versions), "v3").general
+
+
+def test_the_shipped_file_names_files_that_exist() -> None:
+    from lorachain.evaluation.advice import RULES as PATH
+
+    named = [w.strip(".,;") for w in PATH.read_text("utf-8").split() if w.startswith("src/")]
+    assert named and all((PATH.parents[1] / name).is_file() for name in named)
 
 
 def test_a_first_version_has_nothing_to_forget() -> None:
@@ -698,15 +840,20 @@ def test_a_terminal_shows_what_holds_first_then_what_to_measure() -> None:
     assert text.index("Not known yet:") > text.index("1. It took")
     assert max(map(len, text.splitlines())) <= 100
     yes = sum(item.holds == "yes" for item in items)
-    assert text.splitlines()[-1].startswith(f"Rules: {yes} hold, ")
+    assert text.splitlines()[-1].startswith(f"{yes} rule holds, ") and yes == 1
 
 
 def test_a_terminal_says_so_where_nothing_is_to_be_done() -> None:
     text = format_advice(advise_on(facts({"kind": "sft"}), [RULES["rewards_flat"]]))
-    assert text == (
-        "No rule holds: nothing that was measured asks for a change.\n\n"
-        "Rules: 0 hold, 0 cannot be judged, 1 do not hold."
-    )
+    assert text == ("No rule holds.\n\n0 rules hold, 0 cannot be judged, 1 does not hold.")
+
+
+def test_rules_that_hold_are_counted_in_good_english() -> None:
+    item = judged("few_steps", CASES["few_steps"][0])
+    two = format_advice([item, item]).splitlines()[-1]
+    assert two == "2 rules hold, 0 cannot be judged, 0 do not hold."
+    text = format_advice([item])
+    assert text.splitlines()[-1] == "1 rule holds, 0 cannot be judged, 0 do not hold."
 
 
 def test_a_hostile_name_stays_on_its_line() -> None:

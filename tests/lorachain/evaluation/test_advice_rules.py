@@ -256,7 +256,7 @@ def test_all_problems_of_a_file_are_told_at_once(tmp_path: Path) -> None:
         ({"say": "{{ training.learnin_rate }}"}, "did you mean training.learning_rate?"),
         ({"say": "{{ task }}"}, "unknown fact task"),
         ({"say": 7}, "say must be a text"),
-        ({"for_each": "row"}, "for_each is task or suite, got 'row'"),
+        ({"for_each": "row"}, "for_each is task, suite or tested_suite, got 'row'"),
         ({"enough": "scroe > 1"}, "unknown fact scroe"),
         ({"change": ["training.seed"]}, "change must hold settings"),
         ({"change": {"training.seed": -1}}, "training.seed: Input should be greater than"),

@@ -18,6 +18,7 @@ from lorachain.evaluation.compare import compare
 from lorachain.evaluation.comparison import Comparison, Difference, Overall
 from lorachain.evaluation.evaluate import Evaluation, Version, VersionResult
 from lorachain.evaluation.generated import Generated
+from lorachain.evaluation.metrics import cluster_labels
 from lorachain.evaluation.results import Settings
 from lorachain.evaluation.score import Score, Scored
 from lorachain.evaluation.suites import Item, Suite
@@ -401,8 +402,118 @@ def test_what_a_reader_must_bear_in_mind() -> None:
     notes = "\n".join(found.notes)
     assert "The scoring changed since these answers were last scored (extractor, scorer)" in notes
     assert "drawn at a temperature over 0 (base, v1)" in notes
-    assert "t (20 items: 34 points or more)" in notes
+    assert "t (20 items: 37 points or more)" in notes
     assert "20 of the 60 prompts of s stand in t too" in notes
+
+
+def test_a_new_suite_does_not_outweigh_what_was_lost_on_earlier_ones() -> None:
+    lost = {"v2": [1] * 20, "v3": [0] * 6 + [1] * 14}
+    new = (suite("generation3_v1", 60), {"v2": [0] * 60, "v3": [1] * 30 + [0] * 30})
+    one = judged(*[(suite("generation1_v1", 20), lost), new]).overall[0]
+    both = judged(
+        *[(suite("generation1_v1", 20), lost), (suite("generation2_v1", 20), lost), new]
+    ).overall[0]
+    assert one.worse == ["generation1_v1"], "p = .031 is enough for Holm's last of two"
+    assert (both.verdict, both.worse, both.better) == ("cannot tell", [], ["generation3_v1"])
+    assert both.reason == (
+        "mixed: better on generation3_v1; together worse on generation1_v1, generation2_v1 "
+        "(-30 points, 0 won, 12 lost of 40 items, p = .0005)"
+    )
+
+
+def test_the_same_losses_in_two_suites_are_pooled_once() -> None:
+    lost = {"v2": [1] * 20, "v3": [0] * 5 + [1] * 15}
+    new = (suite("new", 60), {"v2": [0] * 60, "v3": [1] * 30 + [0] * 30})
+    apart = judged((suite("a", 20), lost), (suite("b", 20), lost), new).overall[0]
+    same = judged((suite("a", 20, words="w"), lost), (suite("b", 20, words="w"), lost), new)
+    assert apart.together_worse == ["a", "b"]
+    assert same.overall[0].together_worse == [], "five questions, p = .0625, asked in both"
+    assert same.overall[0].reason == (
+        "better on new, but losses cannot be ruled out: a (-25 points, 0 won, 5 lost of 20), "
+        "b (-25 points, 0 won, 5 lost of 20)"
+    )
+
+
+def with_cut(evaluation: Evaluation, cut: Mapping[str, int]) -> Evaluation:
+    """So many of a version's first answers ended at the token limit, in every suite."""
+
+    def result(r: VersionResult) -> VersionResult:
+        n = cut.get(r.version.name, 0)
+        answers = {
+            name: tuple(
+                replace(a, generated=replace(a.generated, finish="length" if i < n else "eos"))
+                for i, a in enumerate(found)
+            )
+            for name, found in r.answers.items()
+        }
+        return replace(r, answers=answers)
+
+    return replace(evaluation, versions=tuple(map(result, evaluation.versions)))
+
+
+def test_two_that_were_always_cut_are_not_equivalent() -> None:
+    asked = suite("s", 60)
+    evaluation = evaluated((asked, {"base": [0] * 60, "v1": [0] * 60}))
+    assert compare(evaluation, created=NOW).overall[0].verdict == "equivalent"
+    found = compare(with_cut(evaluation, {"base": 60, "v1": 60}), created=NOW)
+    assert found.overall[0].verdict == "cannot tell"
+    assert difference(found, "v1", "s").reason == (
+        "cannot tell from 60 items: both fail all 60 items; 120 of 120 answers were cut by the "
+        "token limit: ask again with --max-new-tokens"
+    )
+
+
+def test_a_gain_that_stands_on_cut_answers_is_said_to() -> None:
+    marks = {"base": [0] * 12 + [1] * 48, "v1": [1] * 60}
+    evaluation = evaluated((suite("s", 60), marks))
+    found = difference(compare(with_cut(evaluation, {"base": 10}), created=NOW), "v1", "s")
+    assert found.verdict == "better"
+    assert found.reason.endswith("; without the cut answers: cannot tell")
+    few = difference(compare(with_cut(evaluation, {"base": 5}), created=NOW), "v1", "s")
+    assert (few.verdict, "without" in few.reason) == ("better", False), "7 to 0 still holds"
+
+
+def test_one_prompt_under_several_ids_is_one_piece_of_evidence() -> None:
+    apart = suite("s", 30)
+    same = apart.items[0].messages
+    items = [replace(item, messages=same) for item in apart.items[:12]]
+    asked = replace(apart, items=(*items, *apart.items[12:]))
+    marks = {"base": [0] * 12 + [1] * 18, "v1": [1] * 30}
+    assert difference(judged((apart, marks)), "v1", "s").verdict == "better"
+    found = judged((asked, marks))
+    one = difference(found, "v1", "s")
+    assert (one.verdict, one.p, one.clusters) == ("cannot tell", 1.0, 19)
+    assert "s: 12 items are 1 prompt, and count as no more than that." in found.notes
+
+
+def test_prompts_join_the_clusters_that_they_stand_in() -> None:
+    asked = suite("s", 8, cluster=lambda i: f"c{i // 2}" if i < 6 else None)
+    items = list(asked.items)
+    items[2] = replace(items[2], messages=items[1].messages)  # c1 with c0
+    items[7] = replace(items[7], messages=items[4].messages)  # the last with c2
+    labels = cluster_labels(items)
+    assert labels is not None
+    groups = [{i for i, label in enumerate(labels) if label == one} for one in set(labels)]
+    assert sorted(map(sorted, groups)) == [[0, 1, 2, 3], [4, 5, 7], [6]]
+    two = cluster_labels(asked.items, suite("t", 2, cluster="c0").items)
+    assert two is not None and len(set(two)) == 6, "a suite's labels are its own"
+
+
+def test_suites_too_small_for_any_difference_say_so() -> None:
+    marks = {"base": [1] * 20, "v1": [0] * 20}
+    clustered = suite("c", 20, cluster=lambda i: str(i // 5))
+    found = judged(
+        (suite("s", 20), marks),
+        (suite("two", 2), {k: v[:2] for k, v in marks.items()}),
+        (clustered, marks),
+    )
+    notes = "\n".join(found.notes)
+    assert "differences only: s (20 items: 37 points or more), where three" in notes
+    assert (
+        "So few items cannot show any difference: two (2 items), c (20 items in 4 clusters)."
+        in found.notes
+    )
+    assert "so few clusters cannot show any" in difference(found, "v1", "c").reason
 
 
 def test_two_suites_with_the_same_items_are_judged_alike() -> None:

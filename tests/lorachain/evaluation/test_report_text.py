@@ -71,6 +71,13 @@ def test_every_verdict_is_a_sentence() -> None:
     mixed = of("cannot tell", better=["a"], worse=["b"])
     assert mixed == "v2 is better than v1 on some suites and worse on others."
     assert kind_of(Overall("a", "b", "cannot tell", "", ["x"], ["y"])) == "mixed"
+    doubted = of("cannot tell", better=["a"], unclear=["b"], doubtful=["b"])
+    assert doubted == (
+        "v2 is better than v1 on some suites, but losses on others cannot be ruled out."
+    )
+    together = {"better": ["a"], "unclear": ["b", "c"], "together_worse": ["b", "c"]}
+    assert of("cannot tell", **together, doubtful=["b"]) == mixed
+    assert kind_of(Overall("v1", "v2", "cannot tell", "", **together)) == "mixed"
 
 
 def test_a_reason_does_not_repeat_its_verdict() -> None:

@@ -155,6 +155,33 @@ def test_what_can_no_longer_be_scored_is_not_wrong(
     assert "pass -> not scored" in text(found)
 
 
+def test_a_scorer_that_fails_is_said_although_nothing_moved(
+    suite: Path, compared: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_comparison(compared, suite)
+    (tmp_path / "mine.py").write_text(
+        "def never(answer, item): return item['x']\n"
+        "def partly(answer, item): return {'I': 1.0}[answer[0]] if item['id'] else 0.0\n"
+    )
+    scorers = tmp_path / "s.yaml"
+    scorers.write_text(
+        "default: [schema]\n"
+        "tasks: {short: [schema, {kind: function, function: 'mine.py:never'}],\n"
+        "        card: [schema, {kind: function, function: 'mine.py:partly'}]}\n"
+    )
+    shown = run(Request(compared, scorers=scorers)).splitlines()
+    never = "never could not score 2 of 2 items of cards (KeyError: 'x')."
+    partly = (
+        "partly could not score all items of cards: 0 of 2 for base, 1 of 2 for v1 (KeyError: '{')."
+    )
+    assert never in shown and partly in shown
+    assert [r.getMessage() for r in caplog.records if r.levelname == "WARNING"] == [
+        f"{never} It says nothing about these answers."
+    ]
+    written = json.loads((compared / "rescore.json").read_text(encoding="utf-8"))
+    assert sorted(written["unscored"]) == [never, partly]
+
+
 def test_a_suite_that_changed_is_named_and_scored_only_when_asked_for(
     suite: Path, compared: Path
 ) -> None:
@@ -260,6 +287,13 @@ def test_a_rescored_comparison_can_be_rescored_from_there(
     write_schema(suite, required=["name"])
     shown = run(Request(compared, output=tmp_path / "second"))
     assert "2 answers flipped" in shown
+    places = [line.split()[:2] for line in shown.splitlines()[-3:]]
+    second = tmp_path / "second"
+    assert places == [
+        ["Results:", str(second / "rescore.json")],
+        ["Scores:", str(second / "scores.jsonl")],
+        ["Record:", str(second / "run.json")],
+    ]
     before = json.loads((compared / RUN).read_text(encoding="utf-8"))
     assert again(tmp_path / "second").moved == []
     assert len(again(compared).flips) == 2, "the first comparison is as it was"

@@ -19,7 +19,7 @@ from lorachain.evaluation.score import RATES, Score, Scored, by_task, score, sum
 from lorachain.evaluation.scorer_file import read_scorers
 from lorachain.evaluation.scorers import Scorers, scoring_identity
 from lorachain.evaluation.suites import Item, Suite, read_suite
-from lorachain.evaluation.tables import summary_table, unscored_lines
+from lorachain.evaluation.tables import summary_table
 from lorachain.evaluation.texts import normalised, rouge_l
 from lorachain.paths import CONFIGS, SUITES
 from lorachain.records import Message
@@ -337,7 +337,57 @@ def test_a_suite_is_decided_by_the_column_that_its_tasks_agree_on(tmp_path: Path
         "tasks: {a: [{kind: fields, name: f, headline: true}]}\n",
     )
     for tasks, expected in (("aa", {"suite": "f"}), ("b", {"suite": "task_valid"}), ("ab", {})):
-        assert scorers.headlines([suite_of(*(item(task=task) for task in tasks))]) == expected
+        asked = [item(task=task, schema="card") for task in tasks]
+        assert scorers.headlines([suite_of(*asked)]) == expected
+
+
+SCHEMA_DECIDES = "default: [{kind: schema, headline: true}, {kind: text, name: t}]"
+CHECK = {"path": "name", "value": "Ana"}
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        ({"schema": "card"}, {"suite": "task_valid"}),
+        ({"expected": {"name": "Ana"}}, {"suite": "task_valid"}),
+        ({"checks": (CHECK,)}, {"suite": "exact_fields"}),
+        ({}, {}),
+    ],
+)
+def test_kind_schema_decides_by_the_best_column_that_a_suite_has(
+    known: dict[str, Any], expected: dict[str, str], tmp_path: Path
+) -> None:
+    scorers = scorers_of(tmp_path, SCHEMA_DECIDES)
+    suite = suite_of(item(None, **known))
+    scorers.check([suite])
+    assert scorers.headlines([suite]) == expected
+
+
+def test_headlines_that_can_score_nothing_of_a_suite_are_found_before(tmp_path: Path) -> None:
+    by_schema = scorers_of(tmp_path, SCHEMA_DECIDES)
+    with pytest.raises(UserError, match="suite: schema is marked `headline` and can score none of"):
+        by_schema.check([suite_of(item("a text"))])
+    fields = scorers_of(tmp_path, "default: [schema, {kind: fields, name: f, headline: true}]")
+    with pytest.raises(UserError, match=r"suite: f is marked .* it has strict, parse, fields, "):
+        fields.check([suite_of(item(None, checks=(CHECK,)))])
+    fields.check([suite_of(item(None))])  # nothing scores it: `compare` says so
+
+
+def test_tasks_that_disagree_on_a_headline_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    scorers = scorers_of(
+        tmp_path,
+        "default: [{kind: schema, headline: true}]\n"
+        "tasks: {a: [schema, {kind: fields, name: f, headline: true}], c: [schema]}\n",
+    )
+    disagree = suite_of(*(item(task=task, schema="card") for task in "ab"))
+    agree = suite_of(*(item(task=task, schema="card") for task in "bc"))
+    scorers.warn_of_split([disagree, agree])
+    assert [record.getMessage().partition(": ")[2] for record in caplog.records] == [
+        "the tasks of suite are marked with different headlines (a: f; b: schema), so it is "
+        "judged by the usual one, task_valid."
+    ]
 
 
 def suite_of(*items: Item) -> Suite:
@@ -372,9 +422,6 @@ def test_a_summary_keeps_what_could_not_be_scored_apart(functions: Path) -> None
     assert tasks["b"]["values"] == {"f": None, "g": None}
     shown = {"v1": {"suite": found}}
     assert summary_table(shown).splitlines()[0].split()[3:5] == ["f", "g"]
-    assert unscored_lines(shown)[0] == (
-        "v1, suite: f could not score 1 of 3 answers: the item has no reference"
-    )
 
 
 def test_many_reasons_are_shown_by_the_commonest(functions: Path) -> None:
@@ -449,7 +496,7 @@ tasks:
         "default[10]: mine.py:number is no function but int",
         "default[11]: needs `function`",
         "default[12]: schema 'envelop' is not known; known are envelope",
-        "default[13]: the name task_valid is a column of kind schema",
+        "default[13]: the name task_valid is kind schema's own",
         "default[15]: twice stands here twice",
         "default: more than one scorer is marked `headline`",
         "default[16]: must be a scorer",

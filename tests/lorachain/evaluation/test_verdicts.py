@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lorachain.evaluation import stats
-from lorachain.evaluation.comparison import Verdict
+from lorachain.evaluation.comparison import Difference, Overall, Verdict
 from lorachain.evaluation.paired import Paired, pair_up
-from lorachain.evaluation.verdicts import judge, overall, p_text, points, signed
+from lorachain.evaluation.verdicts import Cut, judge, overall, p_text, points, signed
 
 
 def marks(wins: int, losses: int, ties: int) -> tuple[list[float], list[float]]:
@@ -81,11 +81,11 @@ def test_holm_can_take_a_verdict_back() -> None:
 def test_cannot_tell_says_what_would_show_and_how_many_items_it_takes() -> None:
     assert verdict(3, 1, 16) == (
         "cannot tell",
-        "cannot tell from 20 items: 3 won, 1 lost; a difference under 30 points does not show "
+        "cannot tell from 20 items: 3 won, 1 lost; a difference under 37 points does not show "
         "here; about 157 items would be needed for the one seen",
     )
     assert verdict(2, 0, 2)[1].startswith(
-        "cannot tell from 4 items: 2 won, 0 lost; so few cannot show any difference"
+        "cannot tell from 4 items: 2 won, 0 lost; so few items cannot show any difference"
     )
 
 
@@ -194,25 +194,121 @@ def test_answers_that_fall_together_fool_mcnemar_but_not_the_flips() -> None:
     assert naive / 150 > 0.2 and clustered / 150 <= 0.05
 
 
+Counts = tuple[int, int, int]  # wins, losses, ties
+
+
+def all_failed(n: int, cut: Cut) -> tuple[Verdict, str]:
+    paired = pair_up([0.0] * n, [0.0] * n)
+    return judge(paired, paired.p, 1, 0.05, cut)
+
+
+def test_two_that_fail_everything_are_said_to_fail_everything() -> None:
+    assert all_failed(60, Cut(0, 0, 60)) == (
+        "equivalent",
+        "equivalent: both fail all 60 items; the difference lies between -4 points and +4 points, "
+        "within 5 points",
+    )
+    assert "both fail all 20 items, but up to 12 points" in all_failed(20, Cut(0, 0, 20))[1]
+
+
+def test_answers_that_were_cut_are_no_proof_of_being_alike() -> None:
+    assert all_failed(60, Cut(60, 60, 60)) == (
+        "cannot tell",
+        "cannot tell from 60 items: both fail all 60 items; 120 of 120 answers were cut by the "
+        "token limit: ask again with --max-new-tokens",
+    )
+    assert all_failed(60, Cut(3, 3, 60))[0] == "equivalent", "5% of either side is not over 5%"
+    assert all_failed(60, Cut(0, 4, 60))[0] == "cannot tell", "either side's"
+
+
+def suites_of(counts: dict[str, Counts], margin: float = 0.05) -> list[Difference]:
+    """Each suite's difference, by wins, losses and ties, after Holm over all."""
+    pairs = {name: pair_up(*marks(*found)) for name, found in counts.items()}
+    adjusted = stats.holm([1.0 if paired.p is None else paired.p for paired in pairs.values()])
+    made = []
+    for (name, paired), p in zip(pairs.items(), adjusted, strict=True):
+        p_holm = None if paired.p is None else p
+        found, reason = judge(paired, p_holm, len(pairs), margin)
+        made.append(
+            Difference(
+                *("v1", "v2", name, None, "task_valid", paired.n, None, paired.wins),
+                *(paired.losses, paired.ties, paired.value, paired.interval, paired.test),
+                *(paired.p, p_holm, "suites", None, None, found, reason, paired.narrow),
+            )
+        )
+    return made
+
+
+def over_all(counts: dict[str, Counts]) -> tuple[Overall, list[Difference]]:
+    """As `compare` does it, without clusters."""
+    suites = suites_of(counts)
+    others = [counts[d.suite] for d in suites if d.verdict != "better"]
+    together = pair_up(*marks(*map(sum, zip(*others, strict=True)))) if others else None
+    return overall("v1", "v2", suites, 0.05, together), suites
+
+
+UP, DOWN, ALIKE, UNCLEAR = (12, 0, 48), (0, 12, 48), (0, 0, 100), (2, 2, 56)
+
+
 @pytest.mark.parametrize(
-    ("verdicts", "wanted", "reason"),
+    ("counts", "wanted", "reason"),
     [
-        (["better", "equivalent"], "better", "better on a; equivalent on b"),
-        (["better", "cannot tell"], "better", "better on a; cannot tell on b"),
-        (["cannot tell", "worse"], "worse", "worse on b; cannot tell on a"),
-        (["better", "worse"], "cannot tell", "mixed: better on a; worse on b"),
-        (["equivalent", "equivalent"], "equivalent", "equivalent on a, b"),
-        (["equivalent", "cannot tell"], "cannot tell", "equivalent on a; cannot tell on b"),
+        ([UP, ALIKE], "better", "better on a; equivalent on b"),
+        ([UP, UNCLEAR], "better", "better on a; cannot tell on b"),
+        ([UP, (0, 1, 199)], "better", "better on a; equivalent on b"),
+        ([UP, (0, 0, 0)], "better", "better on a; cannot tell on b"),
+        ([UNCLEAR, DOWN], "worse", "worse on b; cannot tell on a"),
+        ([UP, DOWN], "cannot tell", "mixed: better on a; worse on b"),
+        ([ALIKE, ALIKE], "equivalent", "equivalent on a, b"),
+        ([ALIKE, UNCLEAR], "cannot tell", "equivalent on a; cannot tell on b"),
         ([], "cannot tell", "cannot tell: there is no suite to tell by"),
     ],
 )
 def test_over_all_suites_no_loss_hides_a_gain_and_no_gain_a_loss(
-    verdicts: list[Verdict], wanted: Verdict, reason: str
+    counts: list[Counts], wanted: Verdict, reason: str
 ) -> None:
-    found = overall("v1", "v2", dict(zip("ab", verdicts, strict=False)))
+    found, _ = over_all(dict(zip("ab", counts, strict=False)))
     assert (found.verdict, found.reason) == (wanted, reason)
     named = {*found.better, *found.worse, *found.equivalent, *found.unclear}
-    assert named == set("ab"[: len(verdicts)])
+    assert named == set("ab"[: len(counts)])
+
+
+def test_a_loss_that_is_seen_and_not_ruled_out_forbids_better() -> None:
+    found, suites = over_all({"g1": (0, 4, 16), "g2": ALIKE, "g3": UP})
+    assert [d.verdict for d in suites] == ["cannot tell", "equivalent", "better"]
+    assert (found.verdict, found.doubtful, found.together_worse) == ("cannot tell", ["g1"], [])
+    assert found.reason == (
+        "better on g3, but losses cannot be ruled out: g1 (-20 points, 0 won, 4 lost of 20); "
+        "equivalent on g2"
+    )
+
+
+def test_losses_that_no_suite_proves_count_together() -> None:
+    """The review's case: six lost of twenty on two suites, each p = .062 after Holm."""
+    found, suites = over_all({"g1": (0, 6, 14), "g2": (0, 6, 14), "g3": UP})
+    assert [d.verdict for d in suites] == ["cannot tell", "cannot tell", "better"]
+    assert (found.verdict, found.together_worse) == ("cannot tell", ["g1", "g2"])
+    assert found.reason == (
+        "mixed: better on g3; together worse on g1, g2 (-30 points, 0 won, 12 lost of 40 items, "
+        "p = .0005)"
+    )
+    alone, _ = over_all({"g1": (0, 6, 14), "g2": (6, 0, 14), "g3": UP})
+    assert alone.verdict == "cannot tell" and "together" not in alone.reason
+
+
+COUNTS = st.tuples(st.integers(0, 14), st.integers(0, 14), st.integers(0, 120))
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(COUNTS, max_size=3))
+def test_better_over_all_means_that_no_loss_is_seen_anywhere(others: list[Counts]) -> None:
+    found, suites = over_all({"up": (20, 0, 40), **dict(zip("abc", others, strict=False))})
+    lost = [d for d in suites if d.verdict == "worse" or (d.value is not None and d.value < -0.05)]
+    assert not (lost and found.verdict == "better")
+    if found.verdict == "better":
+        assert found.better and not (found.worse or found.doubtful or found.together_worse)
+    if all(d.verdict in ("better", "equivalent") for d in suites) and not found.together_worse:
+        assert found.verdict == "better"
 
 
 @pytest.mark.parametrize(

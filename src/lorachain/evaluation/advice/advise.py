@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from lorachain.errors import UserError
@@ -18,13 +19,15 @@ from lorachain.evaluation.advice.conditions import (
 )
 from lorachain.evaluation.advice.facts import Fact, fact
 from lorachain.evaluation.advice.items import AdviceItem
+from lorachain.evaluation.advice.lacking import more_items
 from lorachain.evaluation.advice.rules import Rule
 from lorachain.evaluation.advice.scores import Known
 from lorachain.evaluation.advice.stage_yaml import contradiction, stage_yaml, union
 from lorachain.evaluation.comparison import Comparison
 from lorachain.paths import shown
 
-_ENTITY = {"task": "task", "suite": "old_suite"}  # the fact that names what a rule is asked for
+# the fact that names what a rule is asked for
+_ENTITY = {"task": "task", "suite": "old_suite", "tested_suite": "tested_suite"}
 
 
 def advise(comparison: Comparison, version: str, rules: Iterable[Rule]) -> list[AdviceItem]:
@@ -67,7 +70,8 @@ def _apply(rule: Rule, facts: Facts) -> list[AdviceItem]:
     rest = [item for item in found if item.holds == "unknown"] or found
     evidence = dict.fromkeys(sentence for item in rest for sentence in item.evidence)
     do = dict.fromkeys(item.do for item in rest if item.do)
-    return [_item(rule, facts, rest[0].holds, tuple(evidence), " ".join(do))]
+    item = _item(rule, facts, rest[0].holds, tuple(evidence), " ".join(do))
+    return [replace(item, lacks_items=any(each.lacks_items for each in rest))]
 
 
 def _of_nothing(rule: Rule, facts: Facts) -> AdviceItem:
@@ -90,9 +94,11 @@ def _judged(rule: Rule, facts: Facts, known: Mapping[str, Known]) -> AdviceItem:
     if rule.enough is not None:
         evidence += _evidence(rule.enough, known)
         if judge(rule.enough, values) is False:
-            because = "; ".join(_evidence(decisive(rule.enough, values), known))
-            do = f"Too little to tell: {because}. Add items to the suite, and compare again."
-            return _item(rule, facts, "unknown", evidence, do)
+            lacking = decisive(rule.enough, values)
+            because, more = "; ".join(_evidence(lacking, known)), more_items(lacking, values)
+            then = more or "Measure it again with more to go by."
+            item = _item(rule, facts, "unknown", evidence, f"Too little to tell: {because}. {then}")
+            return replace(item, lacks_items=more is not None)
         missing += undecided(rule.enough, values)
     missing += [name for name in rule.needs if name not in values]
     if not missing:

@@ -9,12 +9,13 @@ from typing import Any
 from lorachain.config import KNOWN_KEYS
 from lorachain.errors import UserError
 from lorachain.evaluation.advice.facts import FACTS, nearest
+from lorachain.evaluation.advice.line import line_steps, old_suites, suites_worse
 from lorachain.evaluation.advice.scores import (
     Known,
     by_name,
     measured,
-    old_suites,
     score_facts,
+    tested_suites,
 )
 from lorachain.evaluation.comparison import Comparison, VersionInfo
 
@@ -23,9 +24,10 @@ MIN_CURVE = 4  # points of a validation curve: fewer say nothing about where it 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of one version. `tasks` and `suites` hold one mapping for each of them;
-    `settings` are those it was trained with, by dotted keys, those that are null too. `first` says
-    that it is known to stand on the base alone, so that there is nothing to forget."""
+    """What is known of one version. `tasks`, `suites` (those of older versions) and `tested` (all
+    that it was scored on) hold one mapping for each of them. `settings` are those it was trained
+    with, by dotted keys, those that are null too. `first` says that it is known to stand on the
+    base alone, so that there is nothing to forget."""
 
     version: str
     general: Mapping[str, Known]
@@ -33,12 +35,14 @@ class Facts:
     suites: Sequence[Mapping[str, Known]]
     settings: Mapping[str, Any]
     first: bool
+    tested: Sequence[Mapping[str, Known]] = ()
 
     def each(self, scope: str | None) -> list[Mapping[str, Known]]:
         """All facts, once for each task or suite; a single mapping where `scope` is None."""
         if scope is None:
             return [self.general]
-        return [{**self.general, **own} for own in (self.tasks if scope == "task" else self.suites)]
+        found = {"task": self.tasks, "suite": self.suites, "tested_suite": self.tested}[scope]
+        return [{**self.general, **own} for own in found]
 
 
 def facts_of(comparison: Comparison, version: str) -> Facts:
@@ -52,13 +56,14 @@ def facts_of(comparison: Comparison, version: str) -> Facts:
         )
     trained, settings = _trained(info)
     scores, tasks = score_facts(comparison, info)
-    general = trained | scores
+    tested, old = list(tested_suites(comparison, info)), list(old_suites(comparison, info))
+    general = trained | scores | suites_worse(tested, old) | line_steps(comparison, info)
     parent = by_name(comparison, info.parent)
     if parent is not None and parent.folder is not None:
         general["parent_folder"] = Known(parent.folder, f"lineage of {version}")
     on_base = info.parent is None or (parent is not None and parent.folder is None)
     first = on_base and "steps" in trained  # without its record nobody knows
-    return Facts(version, general, tasks, list(old_suites(comparison, info)), settings, first)
+    return Facts(version, general, tasks, old, settings, first, tested)
 
 
 def _trained(info: VersionInfo) -> tuple[dict[str, Known], dict[str, Any]]:

@@ -20,13 +20,14 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from lorachain.config import KNOWN_KEYS, StageConfig
 
 Kind = Literal["number", "text", "flag", "other"]
-Scope = Literal["version", "task", "suite"]
+Scope = Literal["version", "task", "suite", "tested_suite"]
 
 
 @dataclass(frozen=True)
 class Fact:
     """One kind of fact. `unit` stands after its value; `how` is the command or flag that measures
-    it; a fact of scope task or suite exists once for each of them."""
+    it; a fact of scope task, suite (of an older version) or tested_suite (any that it was scored
+    on) exists once for each of them."""
 
     what: str
     how: str
@@ -51,6 +52,7 @@ _SCHEMA = "give the suite's items a `schema`, then run compare_versions.py or re
 _TASKS = "give the suite's items a `task`"
 _CHAIN = "compare the whole chain, each version with its own suite: compare_versions.py --chain"
 _GRPO = "train it with GRPO: its training_log.jsonl will record it"
+_TESTED: Scope = "tested_suite"
 _VERDICTS = ("better", "worse", "equivalent", "cannot tell")
 
 FACTS: dict[str, Fact] = {
@@ -98,6 +100,14 @@ FACTS: dict[str, Fact] = {
     "root_array_share": Fact("share of the failures whose root is a list", _SCHEMA),
     "missing_fields_share": Fact("share of the failures that lack a required field", _SCHEMA),
     "cut_share": Fact("share of answers that ended at the token limit", _COMPARE),
+    "suites_worse": Fact(
+        "suites on which it is worse than the version before it, or than the one they are from",
+        _EARLIER,
+        "suites",
+    ),
+    "line_steps": Fact(
+        "optimizer steps of it and of all versions that it stands on", _CHAIN, "steps"
+    ),
     # where things lie
     "parent_folder": Fact("the folder of the version's parent", _CHAIN, kind="text"),
     # each task of the version's own suite
@@ -114,6 +124,22 @@ FACTS: dict[str, Fact] = {
     "backward_transfer": Fact("change of the headline since that version", _CHAIN, scope="suite"),
     "old_verdict": Fact(
         "what the test says of that change", _CHAIN, kind="text", scope="suite", choices=_VERDICTS
+    ),
+    "old_n": Fact("items of the suite that the test is on", _CHAIN, "items", scope="suite"),
+    "old_items_needed": Fact(
+        "items that would show a change as large as this", _CHAIN, "items", scope="suite"
+    ),
+    # each suite that the version was scored on, whosever it is
+    "tested_suite": Fact("a suite that it was scored on", _COMPARE, kind="text", scope=_TESTED),
+    "tested_earlier": Fact(
+        "the version that it is compared with there", _EARLIER, kind="text", scope=_TESTED
+    ),
+    "tested_verdict": Fact(
+        "what the test says there", _EARLIER, kind="text", scope=_TESTED, choices=_VERDICTS
+    ),
+    "tested_n": Fact("items that both were scored on there", _EARLIER, "items", scope=_TESTED),
+    "tested_items_needed": Fact(
+        "items that would show a change as large as this", _EARLIER, "items", scope=_TESTED
     ),
 }
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypedDict
 from lorachain.evaluation.advice.stage_yaml import scalar
 
 WIDTH = 96
+_NONE = "No rule holds."
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class AdviceItem:
     `evidence` holds sentences, fact = value (from where). `do` says what to do where the rule
     holds, and what to measure where that is unknown. `config` is what to change, by dotted keys,
     and `config_yaml` the same as a stage's YAML; both are empty where there is nothing to set.
+    `lacks_items` says that it is unknown because the suite has too few items to tell.
     """
 
     rule: str
@@ -30,6 +32,7 @@ class AdviceItem:
     config: Mapping[str, Any]
     config_yaml: str
     version: str
+    lacks_items: bool = False
 
 
 class ShownAdvice(TypedDict):
@@ -62,13 +65,18 @@ def format_advice(items: Sequence[AdviceItem]) -> str:
     unknown = [item for item in items if item.holds == "unknown"]
     lines = [line for number, item in enumerate(held, start=1) for line in _held(number, item)]
     if not held:
-        lines += ["No rule holds: nothing that was measured asks for a change.", ""]
+        # No more than that is said: items may be broken, or too few to tell, and no rule holds.
+        short = sum(item.lacks_items for item in unknown)
+        need = "rule needs" if short == 1 else "rules need"
+        lines += [f"No rule holds, but {short} {need} more items to tell." if short else _NONE, ""]
     if unknown:
         lines += ["Not known yet:"]
         lines += [line for item in unknown for line in _wrapped("- ", f"{item.title}: {item.do}")]
         lines += [""]
     no = len(items) - len(held) - len(unknown)
-    lines.append(f"Rules: {len(held)} hold, {len(unknown)} cannot be judged, {no} do not hold.")
+    hold = "rule holds" if len(held) == 1 else "rules hold"
+    do = "does" if no == 1 else "do"
+    lines.append(f"{len(held)} {hold}, {len(unknown)} cannot be judged, {no} {do} not hold.")
     text = "\n".join(lines)
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
 

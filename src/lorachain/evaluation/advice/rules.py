@@ -6,7 +6,7 @@
       - id: few_steps
         title: It hardly trained
         source: travel guide, V2 to V3
-        for_each: task              # task or suite: the rule is asked for each; or left out
+        for_each: task              # task, suite or tested_suite: asked for each; or left out
         when: steps < few_steps     # see advice.conditions
         enough: score_n >= 30       # where this does not hold, there is too little to tell
         say: "{{ steps }} steps are too few."    # Jinja2, with facts, settings and thresholds
@@ -51,7 +51,7 @@ class Rule:
     when: Condition
     enough: Condition | None
     change: Mapping[str, Any]
-    for_each: Literal["task", "suite"] | None
+    for_each: Literal["task", "suite", "tested_suite"] | None
     thresholds: Mapping[str, Any]
     path: Path
 
@@ -130,8 +130,8 @@ def _problems_or_rule(row: Any, thresholds: Mapping[str, Any], path: Path) -> It
         if not isinstance(row.get(key), str) or not row[key].strip():
             before.append(f"{key} must be a text" if key in row else f"{key} is missing")
     for_each = row.get("for_each")
-    if for_each not in (None, "task", "suite"):
-        before.append(f"for_each is task or suite, got {for_each!r}")
+    if for_each not in (None, "task", "suite", "tested_suite"):
+        before.append(f"for_each is task, suite or tested_suite, got {for_each!r}")
         for_each = None
     reader = Reader(for_each, thresholds)
     when = enough = None

@@ -1,8 +1,8 @@
-"""Facts out of what a comparison measured: scores, failures, tasks, and older suites."""
+"""Facts out of what a comparison measured: scores, failures, tasks, and each suite's test."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from lorachain.evaluation.comparison import Cell, Comparison, Difference, SuiteInfo, VersionInfo
@@ -59,18 +59,19 @@ def _earlier(comparison: Comparison, info: VersionInfo, suite: SuiteInfo) -> str
     before = names[: names.index(info.name)][-1:]
     candidates = [name for name in (info.parent, *before) if name not in bases]
     return next(
-        (n for n in (*candidates, *bases) if n and _difference(comparison, n, info.name, suite)),
+        (n for n in (*candidates, *bases) if n and difference(comparison, n, info.name, suite)),
         None,
     )
 
 
-def _difference(
+def difference(
     comparison: Comparison,
     earlier: str | None,
     later: str,
     suite: SuiteInfo,
     task: str | None = None,
 ) -> Difference | None:
+    """The headline's test of one pair on a suite or one of its tasks; None where there is none."""
     wanted = (earlier, later, suite.name, task, suite.headline)
     return next(
         (d for d in comparison.differences if _key(d) == wanted and d.value is not None), None
@@ -88,7 +89,8 @@ def _from_cell(cell: Cell) -> str:
     return f"{cell.metric} over {cell.scored} items of {cell.suite}{between}"
 
 
-def _from_difference(d: Difference) -> str:
+def from_difference(d: Difference) -> str:
+    """Where a fact of this test is from."""
     return f"{d.later} against {d.earlier} on {d.n} items of {d.suite}: {d.verdict}"
 
 
@@ -112,9 +114,9 @@ def _scores(
     lenient, strict = facts.get("schema_valid_rate"), facts.get("strict_valid_rate")
     if lenient and strict and None not in (lenient.value, strict.value):
         facts["strict_gap"] = Known(lenient.value - strict.value, lenient.source)
-    change = _difference(comparison, earlier, info.name, suite)
+    change = difference(comparison, earlier, info.name, suite)
     if change is not None:
-        source = _from_difference(change)
+        source = from_difference(change)
         facts["earlier"] = Known(change.earlier, "the comparison")
         facts["score_change"] = Known(change.value, source)
         facts["score_verdict"] = Known(change.verdict, source)
@@ -152,58 +154,26 @@ def _tasks(
         if cell is not None:
             facts["task_score"] = Known(cell.value, _from_cell(cell))
             facts["task_n"] = Known(cell.scored, f"{suite.name}")
-        change = _difference(comparison, earlier, info.name, suite, task)
+        change = difference(comparison, earlier, info.name, suite, task)
         if change is not None:
-            facts["task_change"] = Known(change.value, _from_difference(change))
+            facts["task_change"] = Known(change.value, from_difference(change))
         if rows is not None:  # a task that none of them names has no rows
             facts["task_rows"] = Known(rows.get(task, 0), f"training rows of {info.name}")
         yield measured(facts)
 
 
-def old_suites(comparison: Comparison, info: VersionInfo) -> Iterable[dict[str, Known]]:
-    """The facts of each suite of an older version that this one stands on, the newest first."""
-    line = [info, *_ancestors(comparison, info)]
-    for place, older in enumerate(line[1:], start=1):
-        suite = next((s for s in comparison.suites if s.name == older.own_suite), None)
-        if suite is None or suite.name == info.own_suite:
+def tested_suites(comparison: Comparison, info: VersionInfo) -> Iterable[dict[str, Known]]:
+    """The test on each suite that the version was scored on, against the version before it."""
+    for suite in comparison.suites:
+        cell = comparison.cell(info.name, suite.name)
+        change = difference(comparison, _earlier(comparison, info, suite), info.name, suite)
+        if change is None and (cell is None or cell.value is None):
             continue
-        change = comparison.backward_transfer.get(info.name, {}).get(suite.name)
-        facts = {
-            "old_suite": Known(suite.name, "the comparison"),
-            "old_version": Known(older.name, f"{suite.name} is its own suite"),
-            "backward_transfer": Known(change, f"{suite.headline} on {suite.name}"),
-        }
-        found = _test_of_forgetting(comparison, [v.name for v in line[: place + 1]], suite)
-        if found is not None:
-            facts["old_verdict"] = Known(found.verdict, _from_difference(found))
+        facts = {"tested_suite": Known(suite.name, "the comparison")}
+        if change is not None:
+            source = from_difference(change)
+            facts["tested_earlier"] = Known(change.earlier, "the comparison")
+            facts["tested_verdict"] = Known(change.verdict, source)
+            facts["tested_n"] = Known(change.n, source)
+            facts["tested_items_needed"] = Known(change.items_needed, source)
         yield measured(facts)
-
-
-def _test_of_forgetting(
-    comparison: Comparison, line: Sequence[str], suite: SuiteInfo
-) -> Difference | None:
-    """The test of the first of a line of versions against the last, whose suite it is.
-
-    Where that pair was not compared, the step of the line that is worse on the suite: what was
-    lost on the way counts. Else the newest step.
-    """
-    direct = _difference(comparison, line[-1], line[0], suite)
-    if direct is not None:
-        return direct
-    steps = [
-        _difference(comparison, earlier, later, suite)
-        for i, later in enumerate(line)
-        for earlier in line[i + 1 :]
-    ]
-    found = [step for step in steps if step is not None]
-    return next(iter([*(d for d in found if d.verdict == "worse"), *found]), None)
-
-
-def _ancestors(comparison: Comparison, info: VersionInfo) -> Iterable[VersionInfo]:
-    """The versions of the comparison that it stands on, the nearest first."""
-    seen = {info.name}
-    current = by_name(comparison, info.parent)
-    while current is not None and current.name not in seen:
-        seen.add(current.name)
-        yield current
-        current = by_name(comparison, current.parent)
