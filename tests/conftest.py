@@ -6,6 +6,7 @@ A fixture gives the folder of a model: what users name. Nothing here ever asks a
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,11 @@ from lorachain.paths import BASES
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub; scripts inherit it
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+# Under nohup or in a background job these are ignored, and what a test starts would inherit that.
+for _name in ("SIGHUP", "SIGINT"):
+    if signal.getsignal(_number := getattr(signal, _name, signal.SIGTERM)) is signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _name == "SIGINT" else signal.SIG_DFL)
 
 # The same examples on every run, and no verdict that depends on how busy the machine is.
 settings.register_profile("lorachain", derandomize=True, deadline=None)

@@ -53,6 +53,7 @@ RIGHT = {
     "fixed20_v1": (0.0, 0.35, 0.62, 0.68),
     "general_v1": (0.785, 0.785, 0.78, 0.785),
 }
+WRAPPED = {"base": 0.12, "v1": 0.12, "v2": 0.12, "v3": 0.12}
 FAILS = {
     "base": {"prose": 6, "array": 1, "cut": 3},
     "v1": {"kind": 5, "missing": 3, "cut": 1, "array": 1},
@@ -265,17 +266,19 @@ def _answers(suite: Suite, place: int) -> list[Scored]:
         hard = luck.random()
         if suite.name != "general_v1" and mine.random() < 0.4:
             hard = mine.random()
-        generated = _generated(item, hard < share, name, mine)
+        # Right, and wrapped in prose: strict and lenient differ.
+        wrapped = (luck if suite.name == "general_v1" else mine).random() < WRAPPED[name]
+        generated = _generated(item, hard < share, wrapped, name, mine)
         scored.append(Scored(item, generated, score(generated.text, item, suite.schemas)))
     return scored
 
 
-def _generated(item: Item, right: bool, name: str, luck: random.Random) -> Generated:
+def _generated(item: Item, right: bool, wrapped: bool, name: str, luck: random.Random) -> Generated:
     value = json.loads(json.dumps(item.reference))
     finish: Finish = "eos"
     if right:
         text = json.dumps(value, ensure_ascii=False)
-        if luck.random() < 0.12:  # right, and wrapped: strict and lenient differ
+        if wrapped:
             text = f"Here is the answer:\n```json\n{text}\n```"
     else:
         weights = FAILS[name]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from evaluation_support import CPU, FP32
 
+from lorachain.evaluation.compare import compare
+from lorachain.evaluation.comparison import Comparison
+from lorachain.evaluation.comparison_folder import write_comparison
 from lorachain.evaluation.evaluate import Evaluation, Version, evaluate_versions
 from lorachain.evaluation.generated import Decoding, Generated
 from lorachain.evaluation.results import open_store, settings
@@ -27,6 +31,7 @@ ANSWERS = {
     "base": [GOOD, "I do not know.", '{"name": "Ana"}', GOOD],
     "v1": [GOOD, GOOD, '{"name": "Ana"}', f"Sure: {GOOD}"],
 }
+CREATED = datetime(2026, 3, 14, 15, 9, tzinfo=UTC)
 TASKS = ["card", "card", "short", "short"]
 
 
@@ -74,3 +79,37 @@ def make_comparison(
     )
     write_run(folder, evaluation, store=folder / "answers", scorers=scorers)
     return evaluation
+
+
+def make_judged(
+    folder: Path,
+    answers: Mapping[str, Sequence[str]],
+    scorers_file: Path | None = None,
+    *,
+    margin: float = 0.05,
+    pairs: Sequence[tuple[str, str]] | None = None,
+    **page: Any,
+) -> Comparison:
+    """A comparison as compare_versions.py writes it in `folder`, on as many items of one suite
+    beside it as each version has answers."""
+    write_suite(folder.parent)
+    schema = str(folder.parent / "card.schema.json")
+    reference = {"name": "Ana", "age": 31}
+    rows = [
+        {"id": f"card-{i}", "prompt": f"Card {i}?", "schema": schema, "reference": reference}
+        for i in range(len(next(iter(answers.values()))))
+    ]
+    suite = write_lines(folder.parent / "many.jsonl", rows)
+    evaluation = make_comparison(folder, suite, answers, scorers_file)
+    scorers = read_scorers(scorers_file) if scorers_file else None
+    comparison = compare(
+        evaluation,
+        created=CREATED,
+        margin=margin,
+        pairs=pairs,
+        headlines=scorers.headlines(evaluation.suites) if scorers else None,
+    )
+    given = {"title": "The title", "facts": {"base": "tiny"}, **page}
+    store = folder / "answers"
+    write_comparison(folder, evaluation, comparison, store=store, scorers=scorers, **given)
+    return comparison

@@ -25,7 +25,7 @@ SUITES = [
     "unseen_wordings_v1",
 ]
 PAIRS = [("base", "v1"), ("v1", "v2"), ("base", "v2"), ("v2", "v3"), ("base", "v3")]
-KEYS = {"n", "strict", "parse", "schema_valid", "task_valid", "fields"}
+KEYS = {"n", "strict", "parse", "schema_valid", "task_valid", "strict_task_valid", "fields"}
 # What a page would fetch: from any attribute, style sheet or import.
 LOADS = re.compile(
     r"""(?:src|href|srcset|data|action|poster)\s*=\s*["']?\s*(?:https?:)?//"""
@@ -100,7 +100,7 @@ def test_the_small_quickstart_goes_on_to_the_same_end(base_dir: Path, tmp_path: 
     assert all(name in page for name in [*VERSIONS, *SUITES])
     assert LOADS.findall(page) == []
     assert all(name in text for name in [*VERSIONS, *SUITES])
-    assert "task_valid" in text and "report.html" in text
+    assert "strict_task_valid" in text and "report.html" in text
     compared = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
     assert [version["name"] for version in compared["versions"]] == VERSIONS
     assert [suite["name"] for suite in compared["suites"]] == SUITES

@@ -1,7 +1,8 @@
 """python src/evaluation/rescore.py --comparison DIR [--scorers FILE] [--suites FILE ...]
 
-Score every stored answer of a comparison again, with no model loaded, and say what moved: after a
-change of a schema, of a scorer, or of how answers are parsed.
+Score every stored answer of a comparison again, with no model loaded, judge it again, and say what
+moved: after a change of a schema, of a scorer, or of how answers are parsed. The report is made
+anew in `rescored` of the comparison's folder; the comparison itself stays as it is.
 
   python src/evaluation/rescore.py --comparison test_results.json --scorers configs/scorers.yaml
 """

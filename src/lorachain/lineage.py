@@ -121,6 +121,7 @@ def read(folder: Path) -> Lineage:
         _ = lineage.name, lineage.base_name, lineage.adapter_sha256, lineage.parent
         _ = [lineage.base_fingerprint[name] for name in (*Fingerprint.__annotations__, "id")]
         _ = [(entry["path"], entry["sha256"], entry["rows"]) for entry in data["data"]]
+        _ = [entry["overlong"]["rows"] for entry in data["data"] if "overlong" in entry]
         _ = data["parent"] and data["parent"]["adapter_sha256"]
         _ = data["kind"], data["finished"], data["config"].items(), data["identity"].items()
         _ = data["metrics"]["steps"], data["metrics"]["validation_loss"].items()

@@ -71,8 +71,8 @@ def test_every_rate_is_that_of_the_answers(filled: Path, tmp_path: Path) -> None
     difference = found["difference"]["schema_valid"]
     assert (difference["wins"], difference["losses"], difference["value"]) == (16, 0, 0.8)
     assert difference["verdict"] == "better" and "16 won, 0 lost" in difference["reason"]
-    assert found["headline"] == "task_valid"
-    assert done.stdout.startswith("v1 against its base on fixed20_v1, by task_valid: better")
+    assert found["headline"] == "strict_task_valid"
+    assert done.stdout.startswith("v1 against its base on fixed20_v1, by strict_task_valid: better")
 
 
 def test_each_failure_is_listed_with_path_kind_and_part(filled: Path, tmp_path: Path) -> None:
@@ -157,6 +157,23 @@ def test_an_answer_that_the_limit_cut_says_so(chain: Path, tmp_path: Path) -> No
         "whole": 0.0,
         "whole_strict": 0.0,
     }
+
+
+def test_what_a_reader_must_bear_in_mind_is_said_once(chain: Path, tmp_path: Path) -> None:
+    suite = write_suite(tmp_path / "s", "alpha", 12)
+    answers = {"base": lambda item, i: GOOD, "v1": lambda item, i: BAD}
+    fill_store(tmp_path / "answers", chain / "v1", [suite], answers, finish="length")
+    flags = ("--run-dir", chain / "v1", "--prompts", suite, "--answers", "answers")
+    done = script(RUN, tmp_path, *flags)
+    assert done.returncode == 0, done.stderr
+    said = " ".join(done.stdout.split())
+    few, cut = (
+        "Small suites show large differences only: alpha_v1 (12 items:",
+        "Answers ended at the token limit (base on alpha_v1: 12 of 12, v1 on alpha_v1: 12 of 12).",
+    )
+    assert said.count(f"Bear in mind: {few}") == said.count(f"Bear in mind: {cut}") == 1
+    notes = load(chain / "v1" / "samples" / "comparison_metrics.json")["notes"]
+    assert [len(notes), said.count("Bear in mind")] == [2, 2]
 
 
 @pytest.mark.parametrize(

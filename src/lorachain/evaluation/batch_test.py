@@ -18,8 +18,11 @@ from lorachain.evaluation.evaluate import Evaluation, VersionResult
 from lorachain.evaluation.flags import How
 from lorachain.evaluation.run_record import Asked, write_run
 from lorachain.evaluation.score import Scored, by_task, summary
+from lorachain.evaluation.scorer_file import read_scorers
+from lorachain.evaluation.scorers import Scorers
 from lorachain.evaluation.suites import Suite, read_suite
 from lorachain.evaluation.tables import summary_table
+from lorachain.evaluation.unscored import unscored, warn_of
 from lorachain.files import write_json
 from lorachain.paths import shown
 
@@ -37,6 +40,7 @@ class Request:
     system: str | None = None
     limit: int | None = None
     schema: str | None = None
+    scorers: Path | None = None
 
     @property
     def store(self) -> Path:
@@ -50,25 +54,48 @@ def run(request: Request) -> str:
     Raises UserError for whatever the user can mend, before any weights are loaded, and
     Interrupted after Ctrl-C.
     """
+    scorers = None if request.scorers is None else read_scorers(request.scorers)
     suite = read_suite(
         request.questions, system=request.system, schema=request.schema, limit=request.limit
     )
+    if scorers is not None:
+        scorers.check([suite])
+        scorers.warn_of_split([suite])
     versions = find_versions(request.models, with_base=request.with_base)
     _check_output(request)
     base = find_base_of(versions, request.base_model)
     evaluation = ask(
-        *(base, versions, [suite]), store=request.store, store_flag="--output", how=request.how
+        *(base, versions, [suite]),
+        store=request.store,
+        store_flag="--output",
+        how=request.how,
+        scorers=scorers,
     )
+    left_out = unscored(evaluation)
+    warn_of(left_out)
     asked = Asked(request.system, request.schema, request.limit)
     now = datetime.now(UTC)
-    compared = compare(evaluation, created=now) if len(versions) > 1 else None
-    write_run(request.store, evaluation, store=request.store, asked=asked, comparison=compared)
+    compared = _compared(evaluation, scorers, now) if len(versions) > 1 else None
+    write_run(
+        *(request.store, evaluation),
+        store=request.store,
+        scorers=scorers,
+        asked=asked,
+        comparison=compared,
+    )
     write_json(request.output, results(evaluation, now, compared))
     parts = [summary_table(evaluation.summary())]
+    notes = [one.text for one in left_out]
     if compared is not None and any(cell.scored for cell in compared.cells):
         parts.append(verdict_text(compared))
-        parts += [f"Bear in mind: {note}" for note in compared.notes]
+        notes = list(compared.notes)
+    parts += [f"Bear in mind: {note}" for note in notes]
     return "\n\n".join([*parts, f"Results: {shown(request.output)}"])
+
+
+def _compared(evaluation: Evaluation, scorers: Scorers | None, now: datetime) -> Comparison:
+    headlines = scorers.headlines(evaluation.suites) if scorers else None
+    return compare(evaluation, created=now, headlines=headlines)
 
 
 def results(

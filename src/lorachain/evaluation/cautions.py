@@ -13,6 +13,7 @@ from lorachain.evaluation.lines import Lines
 from lorachain.evaluation.metrics import MANY_CUT
 from lorachain.evaluation.power import fewest_one_way, smallest_visible
 from lorachain.evaluation.suites import Suite
+from lorachain.evaluation.unscored import Unscored, unscored_in
 from lorachain.evaluation.verdicts import points, signed
 
 FEW_ITEMS = 50
@@ -26,18 +27,18 @@ def cautions(
     cells: Sequence[Cell],
     differences: Sequence[Difference],
     lines: Lines,
-    scoring: Mapping[str, str],
-    scoring_before: Mapping[str, str] | None,
 ) -> list[str]:
-    """All notes: settings that differ, scoring that changed, what is few, cut or not scored."""
+    """All notes: settings that differ, what is few, cut or not scored."""
+    left_out = unscored_in(suites, results)
     found = list(_other_settings(results))
-    found += _other_scoring(scoring, scoring_before)
+    found += _other_batches(results, suites)
+    found += [one.text for one in left_out]
     found += _drawn(results)
     found += _other_metrics(infos, differences)
     found += _few_items(infos)
     found += _same_items(suites)
     found += _cut(infos, cells)
-    found += _not_scored(infos, cells)
+    found += _not_scored(infos, cells, left_out)
     found += _no_lineage(results, lines)
     return found
 
@@ -57,6 +58,30 @@ def _other_settings(results: Sequence[VersionResult]) -> Iterator[str]:
             )
 
 
+def _other_batches(results: Sequence[VersionResult], suites: Sequence[Suite]) -> Iterator[str]:
+    """Items that the versions answered in batches of other sizes: memory ran out, say, and the
+    batch was halved. Where fewer than a batch are, it was the one that was left over."""
+    asked = {result.settings.batch_size for result in results}
+    if len(asked) != 1:  # `_other_settings` says so
+        return
+    for suite in suites:
+        answers = [result.answers[suite.name] for result in results]
+        sizes = [tuple(a.generated.batch_size for a in of) for of in zip(*answers, strict=True)]
+        differ = [of for of in sizes if len(set(of)) > 1]
+        if len(differ) >= max(asked):
+            groups: dict[tuple[int, ...], list[str]] = {}
+            for result, mine in zip(results, zip(*differ, strict=True), strict=True):
+                found = tuple(sorted(set(mine), reverse=True))
+                groups.setdefault(found, []).append(result.version.name)
+            each = "; ".join(f"{', '.join(n)}: {', '.join(map(str, s))}" for s, n in groups.items())
+            yield (
+                f"{len(differ)} of the {len(suite.items)} items of {suite.name} were answered in "
+                f"batches of different sizes ({each}), as happens after memory ran out. That "
+                "alone can change an answer: compare_versions.py --exact shows what batches "
+                "change, or compare again with a smaller --batch-size."
+            )
+
+
 def _flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in settings.items():
@@ -65,17 +90,6 @@ def _flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
         else:
             found[before + key] = value
     return found
-
-
-def _other_scoring(now: Mapping[str, str], before: Mapping[str, str] | None) -> Iterator[str]:
-    if before is None:
-        return
-    changed = [key for key in dict.fromkeys([*before, *now]) if before.get(key) != now.get(key)]
-    if changed:
-        yield (
-            f"The scoring changed since these answers were last scored ({', '.join(changed)}): "
-            "compare these figures with none from before."
-        )
 
 
 def _drawn(results: Sequence[VersionResult]) -> Iterator[str]:
@@ -153,13 +167,23 @@ def _cut(infos: Sequence[SuiteInfo], cells: Sequence[Cell]) -> Iterator[str]:
         )
 
 
-def _not_scored(infos: Sequence[SuiteInfo], cells: Sequence[Cell]) -> Iterator[str]:
+def _not_scored(
+    infos: Sequence[SuiteInfo], cells: Sequence[Cell], left_out: Sequence[Unscored]
+) -> Iterator[str]:
+    """What is in no score. What a scorer left out is said with its reasons already."""
     left = [cell for cell in _headlines(infos, cells) if cell.scored < cell.n]
     for info in infos:
         mine = [cell for cell in left if cell.suite == info.name]
+        failed = [one.metric for one in left_out if one.suite == info.name]
         if mine and not any(cell.scored for cell in mine):
-            yield f"Nothing in {info.name} could be scored: no item knows of a right answer."
-        elif mine:
+            why = "no item knows of a right answer."
+            if failed:
+                why = (
+                    f"{' and '.join(failed)} gave no value for any answer. Mend what scores and "
+                    "run rescore.py; no answer is made again."
+                )
+            yield f"Nothing in {info.name} could be scored: {why}"
+        elif mine and info.headline not in failed:
             each = ", ".join(
                 f"{cell.n - cell.scored} of {cell.n} for {cell.version}" for cell in mine
             )

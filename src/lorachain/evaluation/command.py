@@ -7,7 +7,13 @@ from collections.abc import Sequence
 
 from lorachain import cli
 from lorachain.evaluation import batch_test
-from lorachain.evaluation.flags import add_base_model, add_how, add_sampling, read_how
+from lorachain.evaluation.flags import (
+    add_base_model,
+    add_how,
+    add_sampling,
+    add_scorers,
+    read_how,
+)
 from lorachain.paths import PROJECT_ROOT, from_user
 
 QUESTIONS = PROJECT_ROOT / "test_questions.json"
@@ -29,6 +35,7 @@ def read_arguments(description: str, argv: Sequence[str] | None) -> batch_test.R
         system=args.system,
         limit=args.limit,
         schema=args.schema,
+        scorers=args.scorers,
     )
 
 
@@ -63,6 +70,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
         metavar="NAME",
         help="score answers by a JSON schema: a name under configs/schemas, or a file",
     )
+    add_scorers(what)
     what.add_argument(
         "--output",
         type=from_user,

@@ -26,7 +26,12 @@ from lorachain.evaluation.comparison import (
     VersionInfo,
 )
 from lorachain.evaluation.evaluate import Evaluation, VersionResult
-from lorachain.evaluation.forgetting import backward_transfer, broken_items, own_suites
+from lorachain.evaluation.forgetting import (
+    backward_transfer,
+    broken_items,
+    own_suites,
+    owner_of,
+)
 from lorachain.evaluation.lines import Lines, default_pairs, find_lines
 from lorachain.evaluation.suite_table import SuiteTable, pooled
 from lorachain.evaluation.version_facts import version_facts
@@ -39,14 +44,13 @@ def compare(
     margin: float = 0.05,
     pairs: Sequence[tuple[str, str]] | None = None,
     headlines: Mapping[str, str] | None = None,
-    scoring_before: Mapping[str, str] | None = None,
 ) -> Comparison:
     """Judge every suite and every pair of versions.
 
     `margin` is the share within which two versions count as equivalent. `pairs` are (earlier,
     later) names; without them each version is held against its parent, against the base, and
     against the one before it where the chain branches. `headlines` names the metric of a suite
-    where it is not the usual one; `scoring_before` is the scoring of an earlier comparison.
+    where it is not the usual one.
 
     Raises UserError for a margin that is no share, names that are given twice, pairs of unknown
     versions, and headlines that are no metric of their suite.
@@ -80,10 +84,10 @@ def compare(
         },
         margin=margin,
         scoring=dict(evaluation.scoring),
-        notes=cautions(
-            *(results, evaluation.suites, infos, cells, differences, lines),
-            *(evaluation.scoring, scoring_before),
-        ),
+        forgetting=[
+            d for name in lines.order for d in _forgetting(name, lines, own, tables, chosen, margin)
+        ],
+        notes=cautions(results, evaluation.suites, infos, cells, differences, lines),
     )
 
 
@@ -110,6 +114,23 @@ def _differences(
     ]
     for kind, parts in (("suites", suites), ("tasks", tasks), ("other metrics", others)):
         yield from _family(pair, kind, parts, margin)
+
+
+def _forgetting(
+    name: str,
+    lines: Lines,
+    own: Mapping[str, str | None],
+    tables: Sequence[SuiteTable],
+    chosen: Sequence[tuple[str, str]],
+    margin: float,
+) -> Iterator[Difference]:
+    """A version against each older one that it stands on, on that one's own suite, where the pair
+    is not compared anyway: small losses of several versions show together only so."""
+    for table in tables:
+        owner = owner_of(table.suite.name, name, own, lines)
+        if owner is not None and (owner, name) not in chosen and own[name] != table.suite.name:
+            part = _Part(table, None, range(len(table.suite.items)), table.headline)
+            yield from _family((owner, name), "its own suite", [part], margin)
 
 
 def _family(

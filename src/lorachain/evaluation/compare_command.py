@@ -29,6 +29,7 @@ from lorachain.evaluation.flags import (
     add_answers,
     add_base_model,
     add_how,
+    add_scorers,
     read_how,
     share,
 )
@@ -119,12 +120,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     )
     add_base_model(what)
     judged = parser.add_argument_group("how they are judged")
-    judged.add_argument(
-        "--scorers",
-        type=from_user,
-        metavar="FILE",
-        help="who scores what, such as configs/scorers.yaml (default: by schema and checks)",
-    )
+    add_scorers(judged)
     judged.add_argument(
         "--margin",
         type=share,
@@ -189,13 +185,12 @@ def _versions(request: Request) -> tuple[list[Version], list[str]]:
 
 def _compare(request: Request, asked: _Asked, stale: Sequence[str], folder: Path) -> str:
     evaluation = asked.answers(request.answers, request.how)
-    before, left_out = read_ruler(folder), unscored(evaluation)
-    warn_of(left_out)
+    before = read_ruler(folder)
+    warn_of(unscored(evaluation))
     comparison = _judged(request, asked, evaluation)
     headlines = {suite.name: suite.headline for suite in comparison.suites}
     change = before.change(evaluation, headlines, asked.scorers) if before else None
-    notes = [*stale, *([change] if change else []), *(one.text for one in left_out)]
-    notes += comparison.notes
+    notes = [*stale, *([change] if change else []), *comparison.notes]
     if request.exact:
         found = _exactness(request, asked, evaluation, comparison)
         write_json(folder / exact.FILE, found.as_dict())

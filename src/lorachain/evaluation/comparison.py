@@ -145,8 +145,10 @@ class Comparison:
     """Versions x suites, judged.
 
     `backward_transfer[version][suite]` is the headline's change on a suite since the version whose
-    generation it was: below 0 it was forgotten. `failures[version][suite]` counts failures by kind.
-    `notes` says what a reader must bear in mind: other settings, answers cut, nothing scored.
+    generation it was: below 0 it was forgotten. `forgetting` holds the tests of those changes
+    for the pairs that `differences` does not have, such as a far ancestor and its suite.
+    `failures[version][suite]` counts failures by kind. `notes` says what a reader must bear in
+    mind: other settings, answers cut, nothing scored.
     """
 
     created: str
@@ -162,6 +164,7 @@ class Comparison:
     margin: float
     scoring: Mapping[str, str]  # what scored: extractor, schemas, scorers by their hashes
     notes: Sequence[str] = ()
+    forgetting: Sequence[Difference] = ()
 
     def cell(
         self, version: str, suite: str, metric: str | None = None, task: str | None = None

@@ -4,6 +4,7 @@ folder/report.html        the report
 folder/vote.html          a blind vote between the newest version and what it stands on
 folder/next_config.yaml   what the advice would change, where it would change anything
 folder/comparison.json, scores.jsonl, run.json    for programs and for rescore.py
+folder/rescore.json      what a change of scoring moved, where rescore.py wrote the folder
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from lorachain.evaluation.evaluate import BASE, Evaluation
 from lorachain.evaluation.report import render_comparison, write_report
 from lorachain.evaluation.report_data import AnswerRow, answer_rows
 from lorachain.evaluation.report_views import pair_views
-from lorachain.evaluation.run_record import RUN, Asked, write_run
+from lorachain.evaluation.rescore_moves import Moves
+from lorachain.evaluation.run_record import MOVES, RUN, Asked, write_run
 from lorachain.evaluation.scorers import Scorers
 from lorachain.evaluation.vote import render_vote
-from lorachain.files import make_folder, write_text
+from lorachain.files import make_folder, write_json, write_text
 
 REPORT = "report.html"
 VOTE = "vote.html"
@@ -50,10 +52,12 @@ def write_comparison(
     facts: Mapping[str, str] | None = None,
     asked: Asked | None = None,
     scorers: Scorers | None = None,
+    moved: Moves | None = None,
 ) -> Written:
     """Write all of it, each file atomically and run.json last.
 
-    Raises UserError where the folder or the rules of advice cannot be used.
+    `moved` is what a change of scoring moved, where these are stored answers scored again. Raises
+    UserError where the folder or the rules of advice cannot be used.
     """
     make_folder(folder)
     (folder / RUN).unlink(missing_ok=True)
@@ -69,10 +73,23 @@ def write_comparison(
         facts=facts,
         advice=advice.as_dicts(items),
         vote=None if vote is None else VOTE,
+        moved=moved,
     )
     write_report(folder / REPORT, page)
     config = _write(folder / NEXT, text)
-    write_run(folder, evaluation, store=store, scorers=scorers, asked=asked, comparison=comparison)
+    if moved is None:
+        (folder / MOVES).unlink(missing_ok=True)
+    else:
+        write_json(folder / MOVES, moved.as_dict())
+    write_run(
+        *(folder, evaluation),
+        store=store,
+        scorers=scorers,
+        asked=asked,
+        comparison=comparison,
+        title=title,
+        facts=facts,
+    )
     return Written(folder / REPORT, vote, config, items, conflicts)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from lorachain.evaluation.comparison import Cell, Comparison, SuiteInfo
 from lorachain.evaluation.report_text import percent, percents, points, sentence
 from lorachain.evaluation.report_views import PairView, pair_views
+from lorachain.evaluation.score import LENIENT
 from lorachain.evaluation.tables import format_table
 
 WIDTH = 96
@@ -54,6 +55,9 @@ def _by_suite(pair: PairView) -> str:
 def matrix_text(comparison: Comparison) -> str:
     """The forgetting matrix: suites down, versions across, 95% intervals, losses under it.
 
+    Under a suite that is judged strictly stands what forgiving parsing makes of it, where that is
+    more.
+
     The last column is what the newest version gained or lost on a suite since the version whose
     suite it is.
     """
@@ -66,6 +70,8 @@ def matrix_text(comparison: Comparison) -> str:
         cells = [_cell(comparison.cell(n, suite.name), own[n] == suite.name) for n in names]
         tail = [points(since.get(suite.name))] if last else []
         rows.append([suite.name, suite.headline, suite.n, *cells, *tail])
+        if lenient := _lenient_cells(comparison, suite, names):
+            rows.append(["", LENIENT[suite.headline], "", *lenient, *([""] if last else [])])
     headers = ["suite", "by", "n", *names, *(["since"] if last else [])]
     losses = dict.fromkeys(key for v in comparison.versions for key in v.validation_loss)
     for key in losses:
@@ -73,9 +79,23 @@ def matrix_text(comparison: Comparison) -> str:
         cells = ["–" if loss is None else f"{loss:.4f}" for loss in found]
         rows.append([f"rows of {key}", "validation loss", "", *cells, *([""] if last else [])])
     caption = "Share of right answers, with 95% intervals"
+    if any(row[1] in LENIENT.values() for row in rows):
+        caption += "; under it what forgiving parsing still finds right"
     caption += "; * a version's own suite" if any(own.values()) else ""
     caption += f"; since: points that {names[-1]} gained or lost since then" if last else ""
     return f"{caption}:\n\n{format_table(headers, rows)}"
+
+
+def _lenient_cells(comparison: Comparison, suite: SuiteInfo, versions: Sequence[str]) -> list[str]:
+    """The lenient twin of a strict headline; nothing where no version has more by it."""
+    if suite.headline not in LENIENT:
+        return []
+    twin = LENIENT[suite.headline]
+    strict, lenient = (
+        [None if (c := comparison.cell(v, suite.name, by)) is None else c.value for v in versions]
+        for by in (suite.headline, twin)
+    )
+    return [] if strict == lenient else [percent(value) for value in lenient]
 
 
 def _cell(cell: Cell | None, own: bool) -> str:

@@ -57,6 +57,16 @@ def add_answers(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def add_scorers(group: argparse._ArgumentGroup) -> None:
+    """--scorers: other scorers than those by schema and checks."""
+    group.add_argument(
+        "--scorers",
+        type=from_user,
+        metavar="FILE",
+        help="who scores what, such as configs/scorers.yaml (default: by schema and checks)",
+    )
+
+
 def add_how(how: argparse._ArgumentGroup) -> None:
     """How the base is held and asked."""
     how.add_argument(

@@ -81,10 +81,15 @@ def backward_transfer(
     }
 
 
+def owner_of(suite: str, name: str, own: Mapping[str, str | None], lines: Lines) -> str | None:
+    """The nearest version under this one whose suite it is; None where it is none's."""
+    return next((other for other in lines.ancestors(name) if own[other] == suite), None)
+
+
 def _transfer(
     name: str, suite: str, values: Values, own: Mapping[str, str | None], lines: Lines
 ) -> float | None:
-    owner = next((other for other in lines.ancestors(name) if own[other] == suite), None)
+    owner = owner_of(suite, name, own, lines)
     if owner is None:
         return None
     pairs = zip(values[owner], values[name], strict=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 
-from lorachain.evaluation.score import RATES, Scored
+from lorachain.evaluation.score import LENIENT, RATES, Scored
 from lorachain.evaluation.suites import Item
 
-HEADLINES = ("task_valid", "schema_valid", "exact_fields", "parse")
+HEADLINES = ("strict_task_valid", "strict_valid", "exact_fields", "strict")
 PASS_MARK = 0.5
 """A graded score counts as passed from here up: for what broke, never for a test."""
 MANY_CUT = 0.05
@@ -15,6 +15,7 @@ MANY_CUT = 0.05
 
 CUT = "cut"
 UNREAD = "no JSON"
+NOT_PLAIN = "not plain JSON"
 LOW = "low score"
 
 
@@ -34,8 +35,10 @@ def known_metrics(answers: Iterable[Scored]) -> list[str]:
 def headline(metrics: Sequence[str]) -> str:
     """The metric that a suite's verdict stands on, of those that it knows.
 
-    The right kind of answer, else what fits the schema, else right fields, else a JSON object,
-    else the first scorer. Where nothing can be scored it is task_valid, which nothing has.
+    The right kind of answer, else what fits the schema, else right fields, else JSON, else the
+    first scorer. Each is strict where that makes a difference: a parser that forgives more must
+    not pose as a model that answers better. Where nothing can be scored it is strict_task_valid,
+    which nothing has.
     """
     for name in HEADLINES:
         if name in metrics:
@@ -77,7 +80,8 @@ def failure_kind(scored: Scored, metric: str) -> str | None:
 
     The first that holds: `cut` (it ended at the token limit), `no JSON`, `root array` (or another
     root that is no object), `unclosed` (it ended by itself inside its root), the kind of the first
-    problem (the schema's keyword such as `required`, `type` or `enum`; `expected`; `check`), and
+    problem (the schema's keyword such as `required`, `type` or `enum`; `expected`; `check`),
+    `not plain JSON` where only forgiving parsing reads it, and it would have passed by that, and
     `low score` where a scorer gave too little and no more is known.
     """
     if passed(metric_value(scored, metric)) is not False:
@@ -91,4 +95,6 @@ def failure_kind(scored: Scored, metric: str) -> str | None:
         return f"root {score.root_type}"
     if score.truncated:
         return "unclosed"
+    if metric in LENIENT and passed(metric_value(scored, LENIENT[metric])):
+        return NOT_PLAIN
     return str(score.problems[0]["kind"]) if score.problems else LOW

@@ -26,6 +26,8 @@ from lorachain.evaluation.report_views import (
     settings_table,
     transfer,
 )
+from lorachain.evaluation.rescore_moves import Moves
+from lorachain.evaluation.rescore_view import moved_view
 from lorachain.files import write_text
 
 __all__ = ["answer_rows", "known_losses", "render_comparison", "write_report"]
@@ -43,6 +45,7 @@ def render_comparison(
     losses: Mapping[str, Mapping[str, Curve]] | None = None,
     advice: Sequence[Mapping[str, Any]] | None = None,
     vote: str | None = None,
+    moved: Moves | None = None,
 ) -> str:
     """The page as text. Whatever stands in answers, prompts and names stays text.
 
@@ -50,7 +53,7 @@ def render_comparison(
     {version: {"training": [...], "validation": [...]}}; without them they are those of the
     versions' facts. `advice` is what rules answered: title, holds (yes, no or unknown), evidence
     (sentences), do, and config_yaml, where there is something to set. `vote` is the name of the
-    blind vote's file beside this one.
+    blind vote's file beside this one; `moved` is what a change of scoring moved.
     """
     from markupsafe import Markup
 
@@ -60,7 +63,7 @@ def render_comparison(
     data["labels"] = {kind: report_text.kind_label(kind) for kind in data["kinds"]}
     return render_page(
         "comparison.html.j2",
-        styles=("page.css.j2", "report.css.j2"),
+        styles=("page.css.j2", "report.css.j2", *(["moved.css.j2"] if moved else [])),
         scripts=("theme.js", "answers.js"),
         title=title,
         facts=facts or {},
@@ -75,6 +78,7 @@ def render_comparison(
         broken=regressions(comparison, answers),
         advice=[_plain(item) for item in advice or ()],
         settings=settings_table(comparison),
+        moved=None if moved is None else moved_view(moved, comparison, answers),
         vote=quote(vote) if vote else None,
         data=script_json(data),
         clipped=_clipped,

@@ -9,7 +9,11 @@ from lorachain.evaluation.comparison import Interval, Overall
 from lorachain.evaluation.verdicts import p_text
 
 METRICS: Mapping[str, tuple[str, str]] = {
-    "task_valid": ("Right kind of answer", "fits the schema, and is what the task asks for"),
+    "strict_task_valid": (
+        "Right kind of answer",
+        "all of it is JSON, it fits the schema, and is what the task asks for",
+    ),
+    "task_valid": ("Right kind, forgivingly read", "the same after forgiving parsing"),
     "strict_valid": ("Strictly valid", "the whole answer is JSON, and it fits the schema"),
     "schema_valid": ("Fits the schema", "after forgiving parsing"),
     "strict": ("Strict JSON", "the whole answer is JSON and nothing else"),
@@ -20,6 +24,7 @@ METRICS: Mapping[str, tuple[str, str]] = {
 KINDS: Mapping[str, str] = {
     "cut": "cut at the token limit",
     "no JSON": "no JSON found",
+    "not plain JSON": "right, but not plain JSON",
     "parse": "no JSON found",
     "unclosed": "ends inside its object",
     "type": "wrong type",

@@ -10,8 +10,8 @@ from typing import Any
 from lorachain.evaluation.comparison import Cell, Comparison, Difference, Overall, SuiteInfo
 from lorachain.evaluation.page import HEAT_LEVELS
 from lorachain.evaluation.report_text import percent
+from lorachain.evaluation.score import LENIENT
 
-PAIRS = (("strict_valid", "schema_valid"), ("strict", "parse"))  # (strict, lenient)
 MAX_COLOURS = 6  # kinds of failure with a colour of their own
 
 
@@ -109,7 +109,7 @@ class Matrices:
     def pairs(self) -> list[tuple[str, str]]:
         """The (strict, lenient) metrics that something was scored by."""
         known = {metric for s in self.comparison.suites for metric in s.metrics}
-        return [pair for pair in PAIRS if known.issuperset(pair)]
+        return [pair for pair in LENIENT.items() if known.issuperset(pair)]
 
     def others(self) -> list[str]:
         """The metrics that no other heat map shows."""

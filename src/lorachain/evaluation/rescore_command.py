@@ -1,28 +1,38 @@
-"""The command line of src/evaluation/rescore.py, and the table that it shows."""
+"""The command line of src/evaluation/rescore.py: score again, judge again, make the report anew.
+
+The comparison that is rescored stays as it is: it is the `before`, however often this is run.
+"""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from lorachain import cli
-from lorachain.evaluation.rescore import Flip, Moved, Moves, moves, rescored
-from lorachain.evaluation.run_record import RUN, SCORES, read_run, write_run
+from lorachain.errors import UserError
+from lorachain.evaluation.comparison_folder import Written, default_title, write_comparison
+from lorachain.evaluation.evaluate import Evaluation
+from lorachain.evaluation.rescore import rescored
+from lorachain.evaluation.rescore_moves import Moves, moves
+from lorachain.evaluation.rescore_text import text
+from lorachain.evaluation.rescore_verdicts import judged, read_before, verdict_moves
+from lorachain.evaluation.run_record import MOVES, RUN, ComparisonRecord, read_run, write_run
 from lorachain.evaluation.scorer_file import read_scorers
-from lorachain.evaluation.tables import format_table
+from lorachain.evaluation.scorers import Scorers
 from lorachain.evaluation.unscored import unscored, warn_of
-from lorachain.files import make_folder, write_json
+from lorachain.files import folder_lock, write_json
 from lorachain.paths import from_user, shown
 
-FILE = "rescore.json"
-MAX_FLIPS = 20
+RESCORED = "rescored"
+AGAIN = ", scored again"  # after the title of the report
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asks for. `output` is a folder; None is the comparison's own."""
+    """What the command line asks for. `output` None is `rescored` in the comparison's folder."""
 
     comparison: Path
     scorers: Path | None = None
@@ -66,87 +76,72 @@ def make_parser(description: str) -> argparse.ArgumentParser:
         "--output",
         type=from_user,
         metavar="DIR",
-        help=f"where {FILE} goes; another folder than the comparison's becomes a comparison of its "
-        "own, to rescore from there (default: the comparison's folder)",
+        help="where the report is made anew, a comparison of its own, to rescore from there "
+        f"(default: {RESCORED} in the comparison's folder; that comparison stays as it is)",
     )
     return parser
 
 
 def run(request: Request) -> str:
-    """Score again, write down what moved. Returns the table to show.
+    """Score again, judge again, write it down. Returns what to show, the verdicts first.
 
     Raises UserError for whatever the user can mend. No model is loaded.
     """
     record = read_run(request.comparison)
+    output = request.output or record.folder / RESCORED
+    _check_output(output, record)
     path = request.scorers or record.scorers
     scorers = None if path is None else read_scorers(path)
     evaluation = rescored(record, scorers=scorers, suites=request.suites)
     warn_of(unscored(evaluation))
+    with folder_lock(output, "The comparison"):
+        found, written = _write(output, record, evaluation, scorers)
+    return "\n\n".join([text(found), "\n".join(_places(output, record, written))])
+
+
+def _check_output(output: Path, record: ComparisonRecord) -> None:
+    """The comparison itself is never written over, nor another that rescore.py did not write."""
+    is_other = (output / RUN).is_file() and not (output / MOVES).is_file()
+    if output == record.folder or is_other:
+        raise UserError(
+            f"{shown(output)} holds a comparison, and would be written over. Name another --output "
+            f"(default: {shown(record.folder / RESCORED)})."
+        )
+
+
+def _write(
+    output: Path, record: ComparisonRecord, evaluation: Evaluation, scorers: Scorers | None
+) -> tuple[Moves, Written | None]:
+    """The whole comparison where there is something to compare, else what moved and the record."""
     found = moves(record, evaluation)
-    output = request.output or record.folder
-    make_folder(output)
-    if output != record.folder:
+    if len(evaluation.versions) < 2:
+        write_json(output / MOVES, found.as_dict())
         write_run(output, evaluation, store=record.store, scorers=scorers, asked=record.asked)
-    write_json(output / FILE, found.as_dict())
-    places = [f"Results: {shown(output / FILE)}"]
-    if output != record.folder:
-        places += [
-            f"Scores:  {shown(output / SCORES)}",
-            f"Record:  {shown(output / RUN)} (to rescore from there: --comparison {shown(output)})",
-        ]
-    return "\n\n".join([text(found), "\n".join(places)])
+        return found, None
+    before = read_before(record.folder)
+    comparison = judged(evaluation, before, scorers, created=datetime.now(UTC))
+    found = replace(
+        found,
+        before=None if before is None else before.created,
+        verdicts=verdict_moves(before, comparison),
+    )
+    title = record.title or default_title(comparison)
+    facts = record.facts or {"base": f"{record.base.name} ({record.base.fingerprint.id})"}
+    written = write_comparison(
+        *(output, evaluation, comparison),
+        store=record.store,
+        title=title.removesuffix(AGAIN) + AGAIN,
+        facts=facts,
+        asked=record.asked,
+        scorers=scorers,
+        moved=found,
+    )
+    return found, written
 
 
-def text(found: Moves) -> str:
-    """What moved, for a terminal: what scores otherwise, the metrics, the answers that flipped."""
-    lines = [
-        f"{found.answers:,} answers of {len(found.versions)} versions were scored again; no model "
-        "was loaded."
-    ]
-    for what, (before, after) in found.scoring.items():
-        lines.append(f"Scored by another {what}: {before or '(none)'} -> {after or '(none)'}")
-    lines += [f"The suite {name} changed." for name in found.suites_changed]
-    if found.new:
-        lines.append(f"{found.new:,} answers were not scored before; they move nothing.")
-    if found.gone:
-        lines.append(f"{found.gone:,} answers that were scored before are no longer asked for.")
-    lines += found.unscored
-    if not found.moved:
-        return "\n".join([*lines, "Nothing moved."])
-    headers = ["version", "suite", "task", "metric", "n", "before", "after", "answers"]
-    rows = [
-        [m.version, m.suite, m.task or "(all)", m.metric, m.n, *_means(m), m.changed]
-        for m in found.moved
-    ]
-    lines += ["", format_table(headers, rows)]
-    if found.flips:
-        lines += ["", f"{len(found.flips):,} answers flipped between pass and fail:"]
-        lines += [line for flip in found.flips[:MAX_FLIPS] for line in _flip_lines(flip)]
-    if len(found.flips) > MAX_FLIPS:
-        lines.append(f"  ... and {len(found.flips) - MAX_FLIPS:,} more, in {FILE}")
-    return "\n".join(lines)
-
-
-def _means(moved: Moved) -> list[str]:
-    """Three decimals, so that a small move shows; how many could be scored where not all."""
-    return [
-        "-" if value is None else f"{value:.3f}" + (f" (of {k})" if k < moved.n else "")
-        for value, k in ((moved.before, moved.scored_before), (moved.after, moved.scored_after))
-    ]
-
-
-def _flip_lines(flip: Flip) -> list[str]:
-    changes = ", ".join(f"{m} {_word(a)} -> {_word(b)}" for m, (a, b) in flip.metrics.items())
-    before, after = (", ".join(problems) or "none" for problems in flip.problems)
-    tiers = " -> ".join(dict.fromkeys(tier or "-" for tier in flip.tier))
-    return [
-        f"  {flip.version}, {flip.suite}, {flip.item}: {changes}",
-        f"      tier {tiers}; problems before: {before}; after: {after}",
-    ]
-
-
-def _word(value: float | None) -> str:
-    """A value as a word where it is one of pass and fail."""
-    if value is None:
-        return "not scored"
-    return {0.0: "fail", 1.0: "pass"}.get(value, f"{value:.3f}")
+def _places(output: Path, record: ComparisonRecord, written: Written | None) -> list[str]:
+    places: dict[str, Path | None] = {}
+    if written is not None:
+        places = {"Report:": written.report, "Vote:": written.vote, "Next:": written.config}
+    places |= {"Moved:": output / MOVES, "Before:": record.folder}
+    return [f"{name:<7} {shown(path)}" for name, path in places.items() if path is not None]

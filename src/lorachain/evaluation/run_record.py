@@ -2,6 +2,7 @@
 
     folder/comparison.json    the comparison (`Comparison.as_dict`), where there is one
     folder/scores.jsonl       each answer's score: {version, suite, item, task, score}
+    folder/rescore.json       what a change of scoring moved, where rescore.py wrote the folder
     folder/run.json           base, store, suites, versions, scorers; written last
 
 Paths inside the folder or inside the project are relative to it, so that either may be moved.
@@ -30,6 +31,7 @@ FORMAT = 1
 RUN = "run.json"
 SCORES = "scores.jsonl"
 COMPARISON = "comparison.json"
+MOVES = "rescore.json"
 
 Key = tuple[str, str, str]
 """An answer: version, suite, and the item's id as a text."""
@@ -72,7 +74,7 @@ class Before:
 
 @dataclass(frozen=True)
 class ComparisonRecord:
-    """A comparison's folder, read."""
+    """A comparison's folder, read. `title` and `facts` are of its report, where it has one."""
 
     folder: Path
     base: Base
@@ -83,6 +85,8 @@ class ComparisonRecord:
     scoring: Mapping[str, str]
     asked: Asked = Asked()
     scores: Mapping[Key, Before] = field(default_factory=dict, repr=False)
+    title: str | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_run(
@@ -93,11 +97,13 @@ def write_run(
     scorers: Scorers | None = None,
     asked: Asked | None = None,
     comparison: Comparison | None = None,
+    title: str | None = None,
+    facts: Mapping[str, str] | None = None,
 ) -> None:
     """Write down what `rescore` needs, and the comparison where there is one, atomically each.
 
-    `store` is the folder of the answers; `asked` says how the suites were read. Raises UserError
-    where the folder cannot be made.
+    `store` is the folder of the answers; `asked` says how the suites were read; `title` and
+    `facts` head the report, where there is one. Raises UserError where the folder cannot be made.
     """
     make_folder(folder)
     if comparison is not None:
@@ -128,6 +134,8 @@ def write_run(
         "scorers": _written(scorers.path if scorers else None, folder),
         "scoring": dict(evaluation.scoring),
         "asked": asdict(asked or Asked()),
+        "title": title,
+        "facts": dict(facts or {}),
     }
     write_json(folder / RUN, run)
 
@@ -181,6 +189,8 @@ def _record(folder: Path, data: Mapping[str, Any]) -> ComparisonRecord:
             )
             for _, row in read_objects(folder / SCORES)
         },
+        title=data.get("title"),
+        facts=dict(data.get("facts") or {}),
     )
 
 

@@ -13,6 +13,7 @@ from lorachain import cli
 from lorachain.errors import UserError
 from lorachain.evaluation.asking import ask, find_base_of
 from lorachain.evaluation.chosen import find_versions
+from lorachain.evaluation.compare import compare
 from lorachain.evaluation.evaluate import BASE
 from lorachain.evaluation.flags import (
     ANSWERS,
@@ -104,8 +105,11 @@ def run(request: Request) -> str:
     folder = request.run_dir / FOLDER
     with folder_lock(folder, "The folder of samples"):
         found = Samples(ask(base, versions, [suite], store=request.answers, how=request.how))
-        _write(folder, found)
-    return f"{text(found)}\n\nFiles: {shown(folder)}"
+        now = datetime.now(UTC)
+        notes = compare(found.evaluation, created=now, margin=found.margin).notes
+        _write(folder, found, notes, now)
+    said = [textwrap.fill(f"Bear in mind: {note}", WIDTH) for note in notes]
+    return "\n\n".join([text(found), *said, f"Files: {shown(folder)}"])
 
 
 def _check_schemas(suite: Suite) -> None:
@@ -117,13 +121,13 @@ def _check_schemas(suite: Suite) -> None:
         )
 
 
-def _write(folder: Path, found: Samples) -> None:
+def _write(folder: Path, found: Samples, notes: Sequence[str], now: datetime) -> None:
     """All files, the metrics last: that they are there means that the others belong to them."""
     (folder / METRICS).unlink(missing_ok=True)
     for side in (BASE, TUNED):
         write_objects(folder / f"{side}_outputs.jsonl", found.outputs(side))
     write_objects(folder / FAILURES, found.failures())
-    write_json(folder / METRICS, found.metrics(datetime.now(UTC)))
+    write_json(folder / METRICS, found.metrics(now) | {"notes": list(notes)})
 
 
 def text(found: Samples) -> str:

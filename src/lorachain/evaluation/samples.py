@@ -29,6 +29,7 @@ RATES = (
     "schema_valid",
     "strict_valid",
     "task_valid",
+    "strict_task_valid",
 )
 
 
@@ -42,8 +43,8 @@ class Sample:
     def value(self, rate: str) -> float | None:
         """1 or 0 by one of RATES; None where the item does not ask for it."""
         kept, score = self.kept, self.scored.score
-        if rate == "task_valid":
-            return score.metric("task_valid")
+        if rate in ("task_valid", "strict_task_valid"):
+            return score.metric(rate)
         if kept is None:
             return None
         found = {
@@ -193,7 +194,10 @@ class Samples:
                 "whole": rates["schema_valid"],
                 "whole_strict": rates["strict_valid"],
             },
-            "task_valid_rate": rates["task_valid"],
+            "task_valid_rate": {
+                "strict": rates["strict_task_valid"],
+                "lenient": rates["task_valid"],
+            },
             "failures": _counted(f["kind"] for k in kept for f in k.failures),
             "tokens": {
                 "prompt": sum(answer.prompt_tokens for answer in made),

@@ -20,7 +20,12 @@ from lorachain.evaluation.suites import Item
 if TYPE_CHECKING:  # scorers stand on this file
     from lorachain.evaluation.scorers import Scorers
 
-RATES = ("strict", "parse", "schema_valid", "strict_valid", "task_valid", "fields", "exact_fields")
+RATES = (
+    *("strict", "parse", "strict_valid", "schema_valid", "strict_task_valid", "task_valid"),
+    *("fields", "exact_fields"),
+)
+LENIENT = {"strict_task_valid": "task_valid", "strict_valid": "schema_valid", "strict": "parse"}
+"""What stands beside each strict rate: the same after forgiving parsing."""
 MAX_PROBLEMS = 20
 MAX_REASONS = 5
 MAX_PATH = 120
@@ -30,21 +35,23 @@ MAX_PATH = 120
 class Score:
     """How good one answer is. Every field is None where the item does not ask for it.
 
-    strict        the whole answer is JSON
-    parse         some tier of the parser found a whole root object
-    schema_valid  that object fits the schema
-    strict_valid  strict, and fits the schema
-    task_valid    it fits the schema and is the kind of answer that the task expects
-    fields        the share of the item's checks that hold
-    exact_fields  all of them hold
-    values        what the scorers gave, from 0 to 1, by their names
-    unscored      why a value is None, by the same names
+    strict             the whole answer is JSON
+    parse              some tier of the parser found a whole root object
+    strict_valid       strict, and fits the schema
+    schema_valid       what was found by any tier fits the schema
+    strict_task_valid  strict, fits the schema, and is the kind of answer that the task expects
+    task_valid         the same of what was found by any tier
+    fields             the share of the item's checks that hold
+    exact_fields       all of them hold
+    values             what the scorers gave, from 0 to 1, by their names
+    unscored           why a value is None, by the same names
     """
 
     strict: bool | None = None
     parse: bool | None = None
-    schema_valid: bool | None = None
     strict_valid: bool | None = None
+    schema_valid: bool | None = None
+    strict_task_valid: bool | None = None
     task_valid: bool | None = None
     fields: float | None = None
     exact_fields: bool | None = None
@@ -155,13 +162,15 @@ def _score_schema(reading: Reading, item: Item) -> Score:
     failed = [check["path"] for check in item.checks if not check_holds(value, check)]
     problems += [{"path": path, "kind": "expected"} for path in unexpected]
     problems += [{"path": path, "kind": "check"} for path in failed]
-    task = None if schema is None and not item.expected else schema_valid is not False
+    right = schema_valid is not False and not unexpected
+    task_valid = None if schema is None and not item.expected else right
     found = Score(
         strict=answer.strict,
         parse=answer.lenient,
-        schema_valid=schema_valid,
         strict_valid=strict_valid,
-        task_valid=None if task is None else task and not unexpected,
+        schema_valid=schema_valid,
+        strict_task_valid=None if task_valid is None else task_valid and answer.strict,
+        task_valid=task_valid,
         fields=1 - len(failed) / len(item.checks) if item.checks else None,
         exact_fields=not failed if item.checks else None,
         problems=tuple(problems[:MAX_PROBLEMS]),

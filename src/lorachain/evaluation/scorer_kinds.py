@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator,
 
 from lorachain.answers import Schema, parse_answer
 from lorachain.checks import check_problem
+from lorachain.evaluation.metrics import HEADLINES
 from lorachain.evaluation.score import Reading
 from lorachain.evaluation.suites import Item
 from lorachain.evaluation.texts import normalised, rouge_l
@@ -96,8 +97,8 @@ class SchemaScorer(Scorer):
 
     @property
     def metric(self) -> str:
-        """The first of its columns. As the headline it is the best of those that a suite has."""
-        return "task_valid"
+        """The first of its headlines. It decides by the best of those that a suite has."""
+        return HEADLINES[0]
 
     @property
     def label(self) -> str:

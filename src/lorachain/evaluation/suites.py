@@ -11,11 +11,10 @@ Two shapes are read, told apart by content, whatever the file is called:
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,8 +23,9 @@ from typing import Any
 from lorachain.answers import Schema, load_schema
 from lorachain.checks import check_problem
 from lorachain.errors import UserError
+from lorachain.evaluation.suite_file import PROMPTS, read_rows
 from lorachain.files import canonical_json, sha256_file, sha256_text
-from lorachain.jsonl import raise_all, read_lines, read_objects
+from lorachain.jsonl import raise_all
 from lorachain.paths import SCHEMAS, shown
 from lorachain.records import Message
 
@@ -33,7 +33,6 @@ log = logging.getLogger("lorachain")
 
 _KNOWN = {"id", "messages", "prompt", "question", "system", "task", "schema", "expected"}
 _KNOWN |= {"reference", "checks", "cluster", "answer", "topic", "difficulty"}
-_PROMPTS = ("messages", "prompt", "question")
 _TEXTS = ("task", "schema", "cluster", "topic", "system")
 _SCALAR = str | int | float | bool | None
 
@@ -89,7 +88,7 @@ def read_suite(
     problems: list[str] = []
     schemas = {} if schema is None else {schema: find_schema(schema)}
     ignored: set[str] = set()
-    for number, (where, row) in enumerate(_rows(path), start=1):
+    for number, (where, row) in enumerate(read_rows(path), start=1):
         try:
             item = _with_defaults(_item(row, where, number), system, schema)
             if item.schema is not None and item.schema not in schemas:
@@ -117,43 +116,6 @@ def find_schema(name: str) -> Schema:
             raise UserError(f"schema {name!r} is not known; known are {', '.join(known)}")
         return load_schema(path)
     return load_schema(Path(name))
-
-
-def _rows(path: Path) -> Iterator[tuple[str, Any]]:
-    """(where, row) of either shape. Raises UserError for a file that is empty or neither."""
-    text, line = "", 0
-    for number, content in read_lines(path):  # blank lines kept, so that errors name the line
-        text += "\n" * (number - line - 1) + content + "\n"
-        line = number
-    if not text.strip():
-        raise UserError(f"{shown(path)} is empty: there is nothing to ask.")
-    rows = _array(path, text)
-    if rows is None:
-        yield from ((f"{shown(path)}:{at}", row) for at, row in read_objects(path))
-        return
-    if not rows:
-        raise UserError(f"{shown(path)} holds no questions.")
-    yield from ((f"{shown(path)}[{i}]", row) for i, row in enumerate(rows))
-
-
-def _array(path: Path, text: str) -> list[Any] | None:
-    """The items of a JSON array, or None for JSON Lines."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        if not text.startswith("["):
-            return None
-        raise UserError(f"{shown(path)} is not JSON: {error}") from None
-    if isinstance(value, list):
-        return value
-    if isinstance(value, dict) and isinstance(value.get("questions"), list):
-        return value["questions"]  # type: ignore[no-any-return]
-    if isinstance(value, dict) and any(key in value for key in _PROMPTS):
-        return [value] if "\n" in text.strip() else None  # one object over several lines
-    raise UserError(
-        f"{shown(path)} holds no questions. It must be a JSON array of objects with `question`, "
-        "or JSON Lines with `messages`, `prompt` or `question`."
-    )
 
 
 def _item(row: Any, where: str, number: int) -> Item:
@@ -189,7 +151,7 @@ def _item(row: Any, where: str, number: int) -> Item:
 
 def _messages(row: Mapping[str, Any]) -> tuple[Message, ...]:
     """A prompt's turns. Raises ValueError unless they end with the user's."""
-    given = [key for key in _PROMPTS if key in row]
+    given = [key for key in PROMPTS if key in row]
     if len(given) != 1:
         raise ValueError("needs one of `messages`, `prompt` and `question`")
     turns = row[given[0]]

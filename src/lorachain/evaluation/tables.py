@@ -11,6 +11,7 @@ SCORE_COLUMNS = {
     "parse": "parse",
     "schema_valid": "schema",
     "task_valid": "task",
+    "strict_task_valid": "strict task",
     "fields": "fields",
 }
 

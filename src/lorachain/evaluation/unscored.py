@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lorachain.evaluation.evaluate import Evaluation
+from lorachain.evaluation.evaluate import Evaluation, VersionResult
+from lorachain.evaluation.suites import Suite
 
 log = logging.getLogger("lorachain")
 
@@ -45,9 +46,14 @@ class Unscored:
 
 def unscored(evaluation: Evaluation) -> list[Unscored]:
     """Every scorer and suite of which it could not score all, in the order of the suites."""
+    return unscored_in(evaluation.suites, evaluation.versions)
+
+
+def unscored_in(suites: Sequence[Suite], results: Sequence[VersionResult]) -> list[Unscored]:
+    """The same, of the answers of some versions to some suites."""
     found = []
-    for suite in evaluation.suites:
-        answers = {r.version.name: r.answers[suite.name] for r in evaluation.versions}
+    for suite in suites:
+        answers = {r.version.name: r.answers[suite.name] for r in results}
         scores = {name: [a.score for a in given] for name, given in answers.items()}
         metrics = dict.fromkeys(m for given in scores.values() for s in given for m in s.values)
         for metric in metrics:

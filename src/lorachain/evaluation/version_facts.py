@@ -46,8 +46,9 @@ def version_facts(found: Lineage | None) -> dict[str, Any]:
     | validation_curve | [[step, loss], ...], every evaluation |
     | best_step | the step that was kept as the best, where one was chosen |
     | on_overlong | what was done with rows longer than max_seq_length |
-    | overlong_rows | 0 under `error`, which refuses them; otherwise nothing records it |
-    | truncated_answer_share | 0 under `error` and `drop`; otherwise nothing records it |
+    | overlong_rows | its own rows that were longer (an old lineage tells 0 under `error` alone) |
+    | answers_cut, lost_answer_tokens | of those rows: answers that were cut, tokens not trained |
+    | truncated_answer_share | answers_cut / own_rows; 0 under `error` and `drop` |
     | trained_tokens_per_epoch, seconds, precision, device, seed, resumed_from_step, finished | |
     """
     if found is None:
@@ -65,7 +66,7 @@ def version_facts(found: Lineage | None) -> dict[str, Any]:
         facts[key] = metrics.get(key)
     for key in ("seconds", "device", "seed", "resumed_from_step"):
         facts[key] = data.get(key)
-    facts |= _settings(data) | _rows(found) | _log_facts(log)
+    facts |= _settings(data) | _rows(found) | _overlong(found) | _log_facts(log)
     if facts.get("rows"):
         facts["steps_per_row"] = facts["steps"] / facts["rows"]
     return {key: value for key, value in facts.items() if value is not None}
@@ -104,8 +105,6 @@ def _settings(data: Mapping[str, Any]) -> dict[str, Any]:
     }
     facts["max_seq_length"] = limits.get("max_seq_length")
     facts["on_overlong"] = limits.get("on_overlong")
-    facts["overlong_rows"] = 0 if facts["on_overlong"] == "error" else None
-    facts["truncated_answer_share"] = 0.0 if facts["on_overlong"] in ("error", "drop") else None
     facts["replay_share"] = config.get("replay", {}).get("share")
     if batch and accumulation:
         processes = data["identity"].get("processes") or 1
@@ -123,6 +122,27 @@ def _rows(found: Lineage) -> dict[str, Any]:
         "own_rows": own,
         "rows_replayed": replayed,
         "rows_by_task": _tasks(found, "train"),
+    }
+
+
+def _overlong(found: Lineage) -> dict[str, Any]:
+    """What became of its own rows over the length limit. A lineage that does not record it still
+    tells what `error` and `drop` never let happen."""
+    entries = found.data_files("train")
+    known = [entry["overlong"] for entry in entries if "overlong" in entry]
+    rows = sum(int(entry["rows"]) for entry in entries)
+    if rows and len(known) == len(entries):
+        cut = sum(one.get("answers_cut", 0) for one in known)
+        return {
+            "overlong_rows": sum(one["rows"] for one in known),
+            "answers_cut": cut,
+            "lost_answer_tokens": sum(one.get("lost_answer_tokens", 0) for one in known),
+            "truncated_answer_share": cut / rows,
+        }
+    way = found.data["config"].get("data", {}).get("on_overlong")
+    return {
+        "overlong_rows": 0 if way == "error" else None,
+        "truncated_answer_share": 0.0 if way in ("error", "drop") else None,
     }
 
 

@@ -38,7 +38,8 @@ from lorachain.training.output import put_away
 
 log = logging.getLogger("lorachain")
 
-SUMMARY_KEYS = ("n", "strict", "parse", "schema_valid", "task_valid", "fields")
+HEADLINE = "strict_task_valid"
+SUMMARY_KEYS = ("n", "strict", "parse", "schema_valid", "task_valid", HEADLINE, "fields")
 
 
 def run(plan: Plan, *, restart: bool = False) -> str:
@@ -146,7 +147,7 @@ def conclude(plan: Plan, steps: Steps, evaluation: Evaluation) -> str:
             "",
             summary_table(summary),
             "",
-            "task_valid (a valid answer of the kind that was asked for):",
+            f"{HEADLINE} (all of the answer is JSON, valid, and of the kind that was asked for):",
             "",
             headline(summary),
             "",
@@ -172,10 +173,10 @@ def coverage(plan: Plan) -> list[str]:
 
 
 def headline(summary: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
-    """Version x suite, one number each: the share of task_valid answers."""
+    """Version x suite, one number each: the share of right answers."""
     names = list(next(iter(summary.values())))
     rows = [
-        [version, *(rate(by_suite[name]["task_valid"]) for name in names)]
+        [version, *(rate(by_suite[name][HEADLINE]) for name in names)]
         for version, by_suite in summary.items()
     ]
     return format_table(["version", *names], rows)
@@ -191,13 +192,13 @@ def verdicts(plan: Plan, summary: Mapping[str, Mapping[str, Mapping[str, Any]]])
         before = summary[stage.parent or BASE]
         gained = own[stage.name]
         text = (
-            f"{stage.name}: {rate(now[gained]['task_valid'])} on its own suite "
-            f"({rate(before[gained]['task_valid'])} before)"
+            f"{stage.name}: {rate(now[gained][HEADLINE])} on its own suite "
+            f"({rate(before[gained][HEADLINE])} before)"
         )
         lost = [
-            f"{name} {rate(before[name]['task_valid'])} -> {rate(now[name]['task_valid'])}"
+            f"{name} {rate(before[name][HEADLINE])} -> {rate(now[name][HEADLINE])}"
             for name in dict.fromkeys(own.values())
-            if name != gained and before[name]["task_valid"] - now[name]["task_valid"] > 0
+            if name != gained and before[name][HEADLINE] - now[name][HEADLINE] > 0
         ]
         lines.append(f"{text}; {'forgot: ' + ', '.join(lost) if lost else 'forgot nothing'}.")
     if NO_REPLAY.name in summary:

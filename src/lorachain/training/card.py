@@ -41,6 +41,7 @@ def model_card(data: Mapping[str, Any], logged: Sequence[Mapping[str, Any]]) -> 
             for entry in data["data"]
         ),
         "",
+        *_overlong(data),
         "## Validation loss",
         "",
         "| rows of | loss per token |",
@@ -68,6 +69,19 @@ def model_card(data: Mapping[str, Any], logged: Sequence[Mapping[str, Any]]) -> 
         lines += ["## Replaced on the training machine", ""]
         lines += [f"- {sentence}" for sentence in data["replaced"]] + [""]
     return "\n".join(lines)
+
+
+def _overlong(data: Mapping[str, Any]) -> list[str]:
+    """A sentence for each file that had rows over the length limit."""
+    limit = data["config"].get("data", {}).get("max_seq_length")
+    found = [(entry["path"], entry["overlong"]) for entry in data["data"] if "overlong" in entry]
+    sentences = [
+        f"- {path}: {one['rows']} rows are longer than {limit} tokens; {one['dropped']} were left "
+        f"out and {one['truncated']} cut, which took {one['lost_answer_tokens']} answer tokens."
+        for path, one in found
+        if one["rows"]
+    ]
+    return [*sentences, ""] if sentences else []
 
 
 def _loadable(base: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from lorachain.files import canonical_json, sha256_file, sha256_text
 from lorachain.lineage import Lineage, data_path, portable
 from lorachain.paths import PROJECT_ROOT, from_project, shown
 from lorachain.records import TrainingData, read_training_data
-from lorachain.training.dataset import Example, encode_rows
+from lorachain.training.dataset import Encoded, Example, Overlong, encode_file, encode_rows
 from lorachain.training.replay import Replay, Source, draw
 
 log = logging.getLogger("lorachain")
@@ -33,13 +33,15 @@ class Files:
 
 @dataclass(frozen=True)
 class StageData:
-    """Encoded rows. `groups[i]` is 0 for a row of the stage's own and 1 for a replayed one."""
+    """Encoded rows. `groups[i]` is 0 for a row of the stage's own and 1 for a replayed one;
+    `overlong` is by role and, for what is replayed, the source's name."""
 
     examples: list[Example]
     groups: list[int]
     validation: list[Example]
     ancestors: dict[str, list[Example]]
     replay: Replay | None
+    overlong: Mapping[tuple[str, str], Overlong]
 
     @property
     def trained_tokens(self) -> int:
@@ -124,15 +126,16 @@ def _ancestor_validation(
 def encode_files(files: Files, encoder: ChatEncoder, config: StageConfig) -> StageData:
     """Encode everything, draw what is replayed, and apply the length limit to the stage's rows."""
     limit, on_overlong = config.data.max_seq_length, config.data.on_overlong
-    own = encode_rows(files.train, encoder, limit, on_overlong)
-    validation = (
-        encode_rows(files.validation, encoder, limit, on_overlong) if files.validation else []
-    )
+    encoded: dict[tuple[str, str], Encoded] = {}
+    encoded["train", ""] = encode_file(files.train, encoder, limit, on_overlong)
+    if files.validation:
+        encoded["validation", ""] = encode_file(files.validation, encoder, limit, on_overlong)
+    own = encoded["train", ""].examples
     replay = None
     if files.replay:
-        sources = [
-            Source(name, encode_rows(data, encoder, limit, "drop")) for name, data in files.replay
-        ]
+        for name, data in files.replay:
+            encoded["replay", name] = encode_file(data, encoder, limit, "drop")
+        sources = [Source(name, encoded["replay", name].examples) for name, _ in files.replay]
         replay = draw(own, sources, config.replay.share, config.training.seed)
         if replay.exhausted:
             log.warning(
@@ -144,9 +147,10 @@ def encode_files(files: Files, encoder: ChatEncoder, config: StageConfig) -> Sta
     return StageData(
         own + replayed,
         [0] * len(own) + [1] * len(replayed),
-        validation,
+        encoded["validation", ""].examples if files.validation else [],
         dict(_encode_ancestors(files, encoder, limit)),
         replay,
+        {key: found.overlong for key, found in encoded.items()},
     )
 
 
@@ -161,23 +165,26 @@ def _encode_ancestors(
 
 
 def describe(files: Files, data: StageData) -> list[dict[str, Any]]:
-    """The data part of a lineage: every file with its role, hash and row count."""
-    entries = [_entry("train", files.train)]
+    """The data part of a lineage: every file with its role, hash, row count, and what became of
+    its rows over the length limit."""
+    entries = [_entry("train", files.train, data)]
     if files.validation:
-        entries.append(_entry("validation", files.validation))
+        entries.append(_entry("validation", files.validation, data))
     for name, source in files.replay:
         drawn = data.replay.rows.get(name, 0) if data.replay else 0
-        entries.append(_entry("replay", source) | {"from": name, "rows_drawn": drawn})
+        entry = _entry("replay", source, data, name)
+        entries.append(entry | {"from": name, "rows_drawn": drawn})
     return entries
 
 
-def _entry(role: str, data: TrainingData) -> dict[str, Any]:
+def _entry(role: str, rows: TrainingData, data: StageData, name: str = "") -> dict[str, Any]:
     return {
         "role": role,
-        "path": portable(data.path, PROJECT_ROOT),
-        "sha256": sha256_file(data.path),
-        "format": data.format,
-        "rows": len(data.rows),
+        "path": portable(rows.path, PROJECT_ROOT),
+        "sha256": sha256_file(rows.path),
+        "format": rows.format,
+        "rows": len(rows.rows),
+        "overlong": data.overlong[role, name].as_dict(),
     }
 
 

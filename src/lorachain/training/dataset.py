@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from tqdm import tqdm
 
@@ -33,7 +34,7 @@ class Example:
 
 @dataclass(frozen=True)
 class OverlongReport:
-    """What the length limit did to a file's rows."""
+    """What the length limit would cut from a file's rows."""
 
     limit: int
     overlong: int
@@ -41,9 +42,44 @@ class OverlongReport:
     lost_answer_tokens: int
 
 
+@dataclass(frozen=True)
+class Overlong:
+    """What became of a file's rows over the length limit, as a lineage records it.
+
+    rows                those over the limit
+    dropped             of them, left out: under `drop`, or with no answer token within the limit
+    truncated           of them, trained on in part
+    answers_cut         of them, those whose answer `truncate` cut, some to nothing
+    lost_answer_tokens  answer tokens that are not trained for it
+    """
+
+    rows: int = 0
+    dropped: int = 0
+    truncated: int = 0
+    answers_cut: int = 0
+    lost_answer_tokens: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A file's rows as they are trained on, and what the length limit did to them."""
+
+    examples: list[Example]
+    overlong: Overlong
+
+
 def encode_rows(
     data: TrainingData, encoder: ChatEncoder, limit: int, on_overlong: str
 ) -> list[Example]:
+    """The rows of `encode_file`."""
+    return encode_file(data, encoder, limit, on_overlong).examples
+
+
+def encode_file(data: TrainingData, encoder: ChatEncoder, limit: int, on_overlong: str) -> Encoded:
     """Encode a file's rows; apply `on_overlong` (error, drop or truncate) beyond `limit` tokens.
 
     Raises UserError when a row is too long under `error`, when a template refuses a row (naming
@@ -75,7 +111,7 @@ def encode_rows(
             f"data.max_seq_length = {limit}. The longest row has "
             f"{max(len(e.ids) for e in examples)} tokens."
         )
-    return trainable
+    return Encoded(trainable, _what_became(examples, limit, on_overlong))
 
 
 def overlong_report(examples: Sequence[Example], limit: int) -> OverlongReport:
@@ -86,6 +122,19 @@ def overlong_report(examples: Sequence[Example], limit: int) -> OverlongReport:
         len(over),
         max((len(example.ids) for example in examples), default=0),
         sum(sum(example.trained[limit:]) for example in over),
+    )
+
+
+def _what_became(examples: Sequence[Example], limit: int, on_overlong: str) -> Overlong:
+    over = [example for example in examples if len(example.ids) > limit]
+    cut = on_overlong == "truncate"
+    pairs = [(e.trained_tokens, sum(e.trained[1:limit]) if cut else 0) for e in over]
+    return Overlong(
+        rows=len(over),
+        dropped=sum(left == 0 for _, left in pairs),
+        truncated=sum(left > 0 for _, left in pairs),
+        answers_cut=sum(left < whole for whole, left in pairs) if cut else 0,
+        lost_answer_tokens=sum(whole - left for whole, left in pairs),
     )
 
 

@@ -56,7 +56,7 @@ def suite(name: str, n: int, **known: Any) -> Suite:
 
 def scored(item: Item, mark: Any, finish: Any = "eos") -> Scored:
     if not isinstance(mark, Score):
-        mark = Score() if mark is None else Score(task_valid=bool(mark), parse=True)
+        mark = Score() if mark is None else Score(strict_task_valid=bool(mark), parse=True)
     return Scored(item, Generated(f"answer to {item.id}", 5, 7, finish, 0.1, 8), mark)
 
 
@@ -197,10 +197,10 @@ def test_a_suite_that_cannot_be_scored_costs_the_others_nothing() -> None:
 @pytest.mark.parametrize(
     ("known", "headline"),
     [
-        ({"task_valid": True, "schema_valid": True, "parse": True}, "task_valid"),
-        ({"schema_valid": True, "parse": True, "exact_fields": True}, "schema_valid"),
-        ({"parse": True, "fields": 0.5, "exact_fields": False}, "exact_fields"),
-        ({"parse": True, "values": {"price": 1.0}}, "parse"),
+        ({"strict_task_valid": True, "schema_valid": True, "parse": True}, "strict_task_valid"),
+        ({"schema_valid": True, "strict_valid": False, "exact_fields": True}, "strict_valid"),
+        ({"strict": True, "fields": 0.5, "exact_fields": False}, "exact_fields"),
+        ({"parse": True, "strict": True, "values": {"price": 1.0}}, "strict"),
         ({"values": {"price": 0.5, "tone": 1.0}}, "price"),
     ],
 )
@@ -229,7 +229,8 @@ def test_a_named_headline_decides_and_a_scorers_values_are_graded() -> None:
 def test_a_loss_that_the_headline_does_not_show_is_said() -> None:
     asked = suite("s", 40)
     full, half = (
-        [Score(task_valid=True, fields=share - i / 200) for i in range(40)] for share in (1.0, 0.6)
+        [Score(strict_task_valid=True, fields=share - i / 200) for i in range(40)]
+        for share in (1.0, 0.6)
     )
     found = judged((asked, {"base": full, "v1": half}))
     assert difference(found, "v1", "s").verdict == "cannot tell"
@@ -397,10 +398,8 @@ def test_what_a_reader_must_bear_in_mind() -> None:
     found = judged(
         *[(asked, marks), (suite("t", 20, words="s"), {k: v[:20] for k, v in marks.items()})],
         made={"base": drawn, "v1": drawn},
-        scoring_before={"extractor": "0", "scorer": "x"},
     )
     notes = "\n".join(found.notes)
-    assert "The scoring changed since these answers were last scored (extractor, scorer)" in notes
     assert "drawn at a temperature over 0 (base, v1)" in notes
     assert "t (20 items: 37 points or more)" in notes
     assert "20 of the 60 prompts of s stand in t too" in notes
@@ -525,19 +524,24 @@ def test_two_suites_with_the_same_items_are_judged_alike() -> None:
 
 
 def test_failures_are_counted_by_kind() -> None:
+    missing = {"path": "a", "kind": "required"}
     bad = [
-        Score(task_valid=False, root_type="array"),
-        Score(task_valid=False, root_type="none"),
-        Score(task_valid=False, root_type="object", truncated=True),
-        Score(task_valid=False, root_type="object", problems=({"path": "a", "kind": "required"},)),
-        Score(task_valid=True, root_type="object", problems=({"path": "a", "kind": "check"},)),
+        Score(strict_task_valid=False, root_type="array"),
+        Score(strict_task_valid=False, root_type="none"),
+        Score(strict_task_valid=False, root_type="object", truncated=True),
+        Score(strict_task_valid=False, root_type="object", problems=(missing,)),
+        Score(strict_task_valid=False, task_valid=True, root_type="object"),
+        Score(
+            strict_task_valid=True, root_type="object", problems=({"path": "a", "kind": "check"},)
+        ),
     ]
-    found = judged((suite("s", 5), {"base": bad}))
+    found = judged((suite("s", 6), {"base": bad}))
     assert found.failures["base"]["s"] == {
         "root array": 1,
         "no JSON": 1,
         "unclosed": 1,
         "required": 1,
+        "not plain JSON": 1,
     }
 
 

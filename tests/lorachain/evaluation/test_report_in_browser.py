@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import report_example
+import rescore_example
 from browser_support import Browser, Page, find_chromium
 from scipy.stats import binomtest
 
@@ -18,6 +19,7 @@ from lorachain.evaluation.vote import render_vote
 
 pytestmark = pytest.mark.skipif(find_chromium() is None, reason="no Chromium here")
 
+PAGES = ("report", "rescored", "vote", "hostile", "hostile-rescored", "hostile-vote")
 LONG_LINE = "x" * 100_000
 HOSTILE = (
     "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
@@ -82,6 +84,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_report(found / "vote.html", render_vote(rows, "v2", "v3", title="Blind", most=6))
     comparison, strange = report_example.hostile(HOSTILE, LONG_LINE)
     write_report(found / "hostile.html", render_comparison(comparison, strange, title=HOSTILE))
+    write_report(found / "rescored.html", rescore_example.page())
+    moved = rescore_example.hostile(HOSTILE, strange[0])
+    page = render_comparison(comparison, strange, title=HOSTILE, moved=moved)
+    write_report(found / "hostile-rescored.html", page)
     first, second = strange[0].answers
     write_report(found / "hostile-vote.html", render_vote(strange, first, second, title=HOSTILE))
     return found
@@ -105,7 +111,7 @@ def count(page: Page) -> int:
     return 0 if text.startswith("No") else numbers[2] if " to " in text else numbers[0]
 
 
-@pytest.mark.parametrize("name", ["report", "vote", "hostile", "hostile-vote"])
+@pytest.mark.parametrize("name", PAGES)
 def test_a_page_opens_from_a_file_without_complaint_and_asks_for_nothing_else(
     browser: Browser, folder: Path, name: str
 ) -> None:
@@ -117,7 +123,7 @@ def test_a_page_opens_from_a_file_without_complaint_and_asks_for_nothing_else(
     page.close()
 
 
-@pytest.mark.parametrize("name", ["report", "vote", "hostile", "hostile-vote"])
+@pytest.mark.parametrize("name", PAGES)
 def test_a_phone_never_scrolls_sideways(browser: Browser, folder: Path, name: str) -> None:
     page = browser.open(folder / f"{name}.html", width=390, height=844)
     page.run("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
@@ -226,8 +232,35 @@ def test_a_regression_leads_to_all_versions_answers(browser: Browser, folder: Pa
     page.close()
 
 
+def test_what_a_change_of_scoring_moved_leads_to_the_answers(
+    browser: Browser, folder: Path
+) -> None:
+    page = browser.open(folder / "rescored.html")
+    assert page.run("document.querySelector('nav a[href=\"#moved\"]').textContent")
+    changed = "[...document.querySelectorAll('#moved .shifts .changed')].length"
+    suites = [v for v in rescore_example.moved().verdicts_moved if v.suite]
+    assert page.run(changed) == len(suites) > 0
+    first = "document.querySelector('#moved .broken details')"
+    page.run(f"{first}.open = true")
+    item = page.run(f"{first}.querySelector('.show').dataset.item")
+    page.run(f"{first}.querySelector('.show').click()")
+    assert count(page) == 1
+    assert item in page.run("document.querySelector('.row .where').textContent")
+    page.close()
+
+
+def test_hostile_words_of_a_change_of_scoring_are_shown_letter_by_letter(
+    browser: Browser, folder: Path
+) -> None:
+    page = browser.open(folder / "hostile-rescored.html")
+    seen = page.run("document.querySelector('#moved').textContent")
+    assert seen.count(HOSTILE) >= 15
+    assert page.run("window.hacked") is None and page.complaints() == []
+    page.close()
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["report", "vote"])
+@pytest.mark.parametrize("name", ["report", "rescored", "vote"])
 def test_every_word_can_be_read_in_both_themes(
     browser: Browser, folder: Path, name: str, theme: str
 ) -> None:

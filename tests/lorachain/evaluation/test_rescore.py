@@ -12,8 +12,10 @@ from rescore_support import ANSWERS, CARD, GOOD, make_comparison, write_lines, w
 
 from lorachain.errors import UserError
 from lorachain.evaluation.comparison import Comparison
-from lorachain.evaluation.rescore import Moves, moves, rescored
-from lorachain.evaluation.rescore_command import Request, run, text
+from lorachain.evaluation.rescore import rescored
+from lorachain.evaluation.rescore_command import Request, run
+from lorachain.evaluation.rescore_moves import Moves, moves
+from lorachain.evaluation.rescore_text import text
 from lorachain.evaluation.results import open_store, read_store
 from lorachain.evaluation.run_record import RUN, SCORES, read_run, write_run
 from lorachain.evaluation.scorer_file import read_scorers
@@ -178,8 +180,10 @@ def test_a_scorer_that_fails_is_said_although_nothing_moved(
     assert [r.getMessage() for r in caplog.records if r.levelname == "WARNING"] == [
         f"{never} It says nothing about these answers."
     ]
-    written = json.loads((compared / "rescore.json").read_text(encoding="utf-8"))
+    written = json.loads((compared / "rescored" / "rescore.json").read_text(encoding="utf-8"))
     assert sorted(written["unscored"]) == [never, partly]
+    judged = json.loads((compared / "rescored" / "comparison.json").read_text(encoding="utf-8"))
+    assert [judged["notes"].count(note) for note in (never, partly)] == [1, 1]
 
 
 def test_a_suite_that_changed_is_named_and_scored_only_when_asked_for(
@@ -287,18 +291,19 @@ def test_a_rescored_comparison_can_be_rescored_from_there(
     write_schema(suite, required=["name"])
     shown = run(Request(compared, output=tmp_path / "second"))
     assert "2 answers flipped" in shown
-    places = [line.split()[:2] for line in shown.splitlines()[-3:]]
+    places = [line.split()[:2] for line in shown.splitlines()[-4:]]
     second = tmp_path / "second"
     assert places == [
-        ["Results:", str(second / "rescore.json")],
-        ["Scores:", str(second / "scores.jsonl")],
-        ["Record:", str(second / "run.json")],
+        ["Report:", str(second / "report.html")],
+        ["Vote:", str(second / "vote.html")],
+        ["Moved:", str(second / "rescore.json")],
+        ["Before:", str(compared)],
     ]
     before = json.loads((compared / RUN).read_text(encoding="utf-8"))
     assert again(tmp_path / "second").moved == []
     assert len(again(compared).flips) == 2, "the first comparison is as it was"
     assert json.loads((compared / RUN).read_text(encoding="utf-8")) == before
-    assert not (compared / "rescore.json").exists()
+    assert not (compared / "rescore.json").exists() and not (compared / "rescored").exists()
 
 
 def test_the_store_is_read_while_a_run_writes_it(
@@ -324,8 +329,8 @@ def test_a_table_shows_what_moved_and_the_first_flips(suite: Path, compared: Pat
     assert row.split() == ["base", "cards", "(all)", "schema_valid", "4", "0.500", "0.750", "1"]
     at = lines.index("2 answers flipped between pass and fail:")
     assert lines[at + 1] == (
-        "  base, cards, 2: schema_valid fail -> pass, strict_valid fail -> pass, "
-        "task_valid fail -> pass"
+        "  base, cards, 2: strict_valid fail -> pass, schema_valid fail -> pass, "
+        "strict_task_valid fail -> pass, task_valid fail -> pass"
     )
     assert lines[at + 2] == "      tier strict; problems before: $ required; after: none"
 

@@ -53,7 +53,7 @@ def test_a_perfect_answer() -> None:
 
 def test_prose_around_it_is_not_strict() -> None:
     found = scored(f"Sure! ```json\n{json.dumps(GOOD)}\n```")
-    assert (found.strict, found.strict_valid) == (False, False)
+    assert (found.strict, found.strict_valid, found.strict_task_valid) == (False, False, False)
     assert (found.parse, found.schema_valid, found.task_valid) == (True, True, True)
 
 

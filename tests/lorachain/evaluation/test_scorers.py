@@ -336,7 +336,11 @@ def test_a_suite_is_decided_by_the_column_that_its_tasks_agree_on(tmp_path: Path
         "default: [{kind: schema, headline: true}]\n"
         "tasks: {a: [{kind: fields, name: f, headline: true}]}\n",
     )
-    for tasks, expected in (("aa", {"suite": "f"}), ("b", {"suite": "task_valid"}), ("ab", {})):
+    for tasks, expected in (
+        ("aa", {"suite": "f"}),
+        ("b", {"suite": "strict_task_valid"}),
+        ("ab", {}),
+    ):
         asked = [item(task=task, schema="card") for task in tasks]
         assert scorers.headlines([suite_of(*asked)]) == expected
 
@@ -348,8 +352,8 @@ CHECK = {"path": "name", "value": "Ana"}
 @pytest.mark.parametrize(
     ("known", "expected"),
     [
-        ({"schema": "card"}, {"suite": "task_valid"}),
-        ({"expected": {"name": "Ana"}}, {"suite": "task_valid"}),
+        ({"schema": "card"}, {"suite": "strict_task_valid"}),
+        ({"expected": {"name": "Ana"}}, {"suite": "strict_task_valid"}),
         ({"checks": (CHECK,)}, {"suite": "exact_fields"}),
         ({}, {}),
     ],
@@ -386,7 +390,7 @@ def test_tasks_that_disagree_on_a_headline_are_said(
     scorers.warn_of_split([disagree, agree])
     assert [record.getMessage().partition(": ")[2] for record in caplog.records] == [
         "the tasks of suite are marked with different headlines (a: f; b: schema), so it is "
-        "judged by the usual one, task_valid."
+        "judged by the usual one, strict_task_valid."
     ]
 
 
@@ -647,7 +651,7 @@ def test_the_shipped_file_fits_the_shipped_suites() -> None:
     scorers = read_scorers(CONFIGS / "scorers.yaml")
     suites = [read_suite(path) for path in sorted(SUITES.glob("*.jsonl"))]
     scorers.check(suites)
-    assert scorers.headlines(suites) == {suite.name: "task_valid" for suite in suites}
+    assert scorers.headlines(suites) == {suite.name: "strict_task_valid" for suite in suites}
     for suite in suites:
         for asked in suite.items:
             text = json.dumps(asked.reference, ensure_ascii=False)

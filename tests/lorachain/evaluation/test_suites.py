@@ -148,13 +148,48 @@ def test_every_bad_row_is_named_at_once(tmp_path: Path) -> None:
         ("17", "JSON array of objects with `question`"),
         ('[\n\n{"question": "?",}]', "line 3"),
         ('{"question": "?"}\nno json', ":2: not JSON"),
-        ("questions: none", ":1: not JSON"),
+        ("questions: none", "its lines are not JSON (1 of 1; line 1 is 'questions: none')"),
+        ('{\n  "question": "?",\n  "answer": "!",\n}', "is not JSON: Expecting property name"),
     ],
 )
 def test_a_wrong_file_is_a_sentence(tmp_path: Path, content: str, words: str) -> None:
     with pytest.raises(UserError, match=r"questions\.json") as caught:
         read(tmp_path, content)
     assert words in str(caught.value)
+
+
+def test_a_file_of_another_kind_is_one_sentence_whatever_its_length(tmp_path: Path) -> None:
+    prose = [f"{i}. a long line of prose that goes on and on" for i in range(1, 101)]
+    lines = ["# Notes", "", *prose, '{"question": "an example"}', "[]", "17", "the end"]
+    path = write(tmp_path, "\n".join(lines), "NOTES.md")
+    with pytest.raises(UserError) as caught:
+        read_suite(path)
+    message = str(caught.value)
+    assert "NOTES.md is no suite and no file of questions" in message
+    assert "(102 of 105; line 1 is '# Notes')" in message
+    assert "Name a file of JSON Lines" in message and "\n" not in message
+    long = write(tmp_path, "\n\n" + "word " * 99, "long.txt")
+    with pytest.raises(UserError, match=r"\(1 of 1; line 3 is '(word ){7}word…'\)"):
+        read_suite(long)
+
+
+def test_bad_lines_of_a_suite_are_listed_with_their_numbers(tmp_path: Path) -> None:
+    good = [json.dumps({"question": f"{i}?"}) for i in range(6)]
+    path = write(tmp_path, "\n".join([*good, "not json", '{"question": 1,}', *good[:3]]), "s.jsonl")
+    with pytest.raises(UserError) as caught:
+        read_suite(path)
+    title, *listed = str(caught.value).split("\n")
+    assert title.endswith("(2):")
+    assert ["s.jsonl:7: not JSON" in listed[0], "s.jsonl:8: not JSON" in listed[1]] == [True, True]
+
+
+@pytest.mark.parametrize("line", ['{"question": "?",}', '{"question": ""}'])
+def test_many_bad_lines_are_counted_beyond_the_first_twenty(tmp_path: Path, line: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read_suite(write(tmp_path, "\n".join([line] * 33), "s.jsonl"))
+    message = str(caught.value).split("\n")
+    assert "(33):" in message[0] and ":20: " in message[20]
+    assert message[21:] == ["  ... and 13 more"]
 
 
 def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:

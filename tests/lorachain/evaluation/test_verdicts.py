@@ -231,7 +231,7 @@ def suites_of(counts: dict[str, Counts], margin: float = 0.05) -> list[Differenc
         found, reason = judge(paired, p_holm, len(pairs), margin)
         made.append(
             Difference(
-                *("v1", "v2", name, None, "task_valid", paired.n, None, paired.wins),
+                *("v1", "v2", name, None, "strict_task_valid", paired.n, None, paired.wins),
                 *(paired.losses, paired.ties, paired.value, paired.interval, paired.test),
                 *(paired.p, p_holm, "suites", None, None, found, reason, paired.narrow),
             )

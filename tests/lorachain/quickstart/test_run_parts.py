@@ -173,7 +173,7 @@ def test_ctrl_c_lets_the_stage_finish_its_step_and_save(tmp_path: Path, code: in
 
 def rates(*values: float | None) -> dict[str, dict[str, Any]]:
     names = ("generation1_v1", "generation2_v1", "generation3_v1")
-    return {name: {"task_valid": value} for name, value in zip(names, values, strict=True)}
+    return {name: {"strict_task_valid": value} for name, value in zip(names, values, strict=True)}
 
 
 SUMMARY = {

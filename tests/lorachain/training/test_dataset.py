@@ -13,7 +13,7 @@ from training_support import example
 from lorachain.chat import ChatEncoder
 from lorachain.errors import UserError
 from lorachain.records import TrainingData, read_training_data
-from lorachain.training.dataset import encode_rows, overlong_report
+from lorachain.training.dataset import Overlong, encode_file, encode_rows, overlong_report
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +90,17 @@ def test_a_row_that_truncation_leaves_nothing_to_learn_is_left_out_aloud(
         kept = encode_rows(read_training_data(path), encoder, 64, "truncate")
     assert [e.row.line for e in kept] == [2]
     assert "1 rows have no token left to learn within 64 tokens" in caplog.text
+
+
+def test_what_became_of_long_rows_is_counted(tmp_path: Path, encoder: ChatEncoder) -> None:
+    rows = data(tmp_path, SHORT, LONG, LONGER)
+    _, long, longer = (e.trained_tokens for e in encode_rows(rows, encoder, 4096, "error"))
+    dropped = encode_file(rows, encoder, 64, "drop").overlong
+    assert dropped == Overlong(rows=2, dropped=2, lost_answer_tokens=long + longer)
+    cut = encode_file(rows, encoder, 64, "truncate")
+    left = sum(e.trained_tokens for e in cut.examples[1:])
+    assert cut.overlong == Overlong(2, 0, 2, 2, long + longer - left)
+    assert encode_file(rows, encoder, 4096, "error").overlong == Overlong()
 
 
 @pytest.mark.parametrize("way", ["drop", "truncate"])

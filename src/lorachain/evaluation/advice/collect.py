@@ -79,6 +79,13 @@ def _trained(info: VersionInfo) -> tuple[dict[str, Known], dict[str, Any]]:
     given |= {k: v for k, v in _derived(given).items() if given.get(k) is None}
     facts = {name: Known(given[name], record) for name in FACTS if name in given}
     facts["version"] = Known(info.name, "the comparison")
+    if given.get("answers_cut") is not None:
+        counts = (
+            f"{given['answers_cut']} of {given['own_rows']} rows, "
+            f"{given['lost_answer_tokens']} answer tokens lost"
+        )
+        share = given["truncated_answer_share"]
+        facts["truncated_answer_share"] = Known(share, f"{counts}: {record}")
     facts |= {key: Known(value, of_settings) for key, value in settings.items()}
     return measured(facts), settings
 

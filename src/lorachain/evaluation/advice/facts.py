@@ -43,8 +43,9 @@ _CURVE = (
     "(4 points or more)"
 )
 _OVERLONG = (
-    "run its training command with --show-sample 1 --set data.on_overlong=error: it trains nothing "
-    "and says how many rows are too long, and what cutting them costs"
+    "train it again (an older lineage.json does not record it), or run its training command with "
+    "--show-sample 1 --set data.on_overlong=error: it trains nothing and says how many rows are "
+    "too long, and what cutting them costs"
 )
 _COMPARE = "run src/evaluation/compare_versions.py on a suite whose items can be scored"
 _EARLIER = "compare it with the version before it: compare_versions.py with both of them"
@@ -74,8 +75,10 @@ FACTS: dict[str, Fact] = {
     "train_loss_last": Fact("training loss of the last logged step", _LINEAGE),
     "grad_norm_mean": Fact("mean norm of the gradients before clipping", _LINEAGE),
     "grad_norm_max": Fact("largest norm of the gradients before clipping", _LINEAGE),
-    "overlong_rows": Fact("training rows longer than data.max_seq_length", _OVERLONG, "rows"),
-    "truncated_answer_share": Fact("share of training rows whose answer was cut", _OVERLONG),
+    "overlong_rows": Fact("own rows longer than data.max_seq_length", _OVERLONG, "rows"),
+    "answers_cut": Fact("own rows whose answer was cut", _OVERLONG, "rows"),
+    "lost_answer_tokens": Fact("answer tokens not trained for it", _OVERLONG, "tokens"),
+    "truncated_answer_share": Fact("share of its own rows whose answer was cut", _OVERLONG),
     "best_step": Fact("step with the lowest validation loss", _CURVE, "steps"),
     "best_step_share": Fact("best_step as a share of all steps", _CURVE),
     "validation_rise": Fact("rise of the validation loss since its best, as a share of it", _CURVE),

@@ -47,10 +47,12 @@ def suites_worse(
 def old_suites(comparison: Comparison, info: VersionInfo) -> Iterable[dict[str, Known]]:
     """The facts of each suite of an older version that this one stands on, the newest first."""
     line = [info, *_ancestors(comparison, info)]
+    seen = {info.own_suite}
     for place, older in enumerate(line[1:], start=1):
         suite = next((s for s in comparison.suites if s.name == older.own_suite), None)
-        if suite is None or suite.name == info.own_suite:
+        if suite is None or suite.name in seen:
             continue
+        seen.add(suite.name)
         change = comparison.backward_transfer.get(info.name, {}).get(suite.name)
         facts = {
             "old_suite": Known(suite.name, "the comparison"),

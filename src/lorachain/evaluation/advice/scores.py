@@ -73,9 +73,8 @@ def difference(
 ) -> Difference | None:
     """The headline's test of one pair on a suite or one of its tasks; None where there is none."""
     wanted = (earlier, later, suite.name, task, suite.headline)
-    return next(
-        (d for d in comparison.differences if _key(d) == wanted and d.value is not None), None
-    )
+    tests = (*comparison.differences, *comparison.forgetting)
+    return next((d for d in tests if _key(d) == wanted and d.value is not None), None)
 
 
 def _key(d: Difference) -> tuple[str | None, str, str, str | None, str]:
