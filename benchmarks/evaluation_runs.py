@@ -26,10 +26,10 @@ from lorachain.evaluation.compare import compare
 from lorachain.evaluation.comparison_folder import write_comparison
 from lorachain.evaluation.evaluate import Version, evaluate_versions, evaluation_precision
 from lorachain.evaluation.generated import Decoding
-from lorachain.evaluation.suites import Suite, read_suite
 from lorachain.machine import Machine, Precision, detect
 from lorachain.models import Base, find_base
 from lorachain.quickstart.measure import PeakMemory
+from lorachain.suites import Suite, read_suite
 
 
 @dataclass

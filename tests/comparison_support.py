@@ -15,10 +15,10 @@ from lorachain.evaluation.chosen import chain_of, find_versions
 from lorachain.evaluation.evaluate import BASE, evaluation_precision
 from lorachain.evaluation.generated import Decoding, Finish, Generated
 from lorachain.evaluation.results import open_store, settings
-from lorachain.evaluation.suites import Item, read_suite
 from lorachain.machine import detect
 from lorachain.models import find_base
 from lorachain.paths import PROJECT_ROOT
+from lorachain.suites import Item, read_suite
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}
 ITEMS = 12

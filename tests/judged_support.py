@@ -12,9 +12,9 @@ from lorachain.evaluation.evaluate import Evaluation, Version, VersionResult
 from lorachain.evaluation.generated import Generated
 from lorachain.evaluation.results import Settings
 from lorachain.evaluation.score import Score, Scored
-from lorachain.evaluation.suites import Item, Suite
 from lorachain.models import Base, Fingerprint
 from lorachain.records import Message
+from lorachain.suites import Item, Suite
 
 BASE = Base("tiny", Path("/bases/tiny"), Fingerprint("c", "t", "p", "w"))
 RIGHT, WRONG = (Score(exact_fields=right) for right in (True, False))

@@ -36,12 +36,12 @@ from lorachain.evaluation.report import render_comparison, write_report
 from lorachain.evaluation.report_data import AnswerRow, VersionAnswer, answer_rows
 from lorachain.evaluation.results import Settings
 from lorachain.evaluation.score import Scored, score
-from lorachain.evaluation.suites import Item, Suite, read_suite
 from lorachain.evaluation.vote import render_vote
 from lorachain.files import sha256_text
 from lorachain.models import Base, Fingerprint
 from lorachain.paths import PROJECT_ROOT
 from lorachain.records import Message
+from lorachain.suites import Item, Suite, read_suite
 
 VERSIONS = ("base", "v1", "v2", "v3")
 NOW = datetime(2026, 3, 14, 15, 9, tzinfo=UTC)

@@ -24,8 +24,8 @@ from lorachain.evaluation.rescore_moves import Flip, Moved, Moves, moves
 from lorachain.evaluation.rescore_verdicts import VerdictMove, before_of, judged, verdict_moves
 from lorachain.evaluation.run_record import AskedSuite, Before, ComparisonRecord
 from lorachain.evaluation.score import score, task_of
-from lorachain.evaluation.suites import Suite
 from lorachain.paths import PROJECT_ROOT
+from lorachain.suites import Suite
 
 SCHEMA = PROJECT_ROOT / "configs" / "schemas" / "envelope.schema.json"
 

@@ -18,8 +18,8 @@ from lorachain.evaluation.generated import Decoding, Generated
 from lorachain.evaluation.results import open_store, settings
 from lorachain.evaluation.run_record import write_run
 from lorachain.evaluation.scorer_file import read_scorers
-from lorachain.evaluation.suites import read_suite
 from lorachain.models import Base, Fingerprint
+from lorachain.suites import read_suite
 
 CARD = {
     "type": "object",

@@ -263,7 +263,8 @@ def test_another_ruler_in_the_same_folder_is_said(
     new = note(suites, *write_polite(tmp_path, polite))  # gamma is new: no change of the ruler
     assert "scored then by nothing in its place, now by default: polite. Compare" in new
     headline = note(suites, *write_polite(tmp_path, polite, "headline: true"))
-    assert "last scored: alpha_v1 was judged by strict_task_valid, now by polite; beta_v1 was" in headline
+    changed = "alpha_v1 was judged by strict_task_valid, now by polite; beta_v1 was"
+    assert f"last scored: {changed}" in headline
     assert note(suites[1:], "--scorers", "s.yaml") == ""
     gone = note(suites[:2])
     assert "scored then by default: polite, now by nothing in its place; beta_v1 was" in gone

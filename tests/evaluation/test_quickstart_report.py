@@ -10,10 +10,10 @@ from comparison_support import fill_store, good_at, load, script, write_suite
 from lorachain.evaluation.asking import ask, find_base_of
 from lorachain.evaluation.chosen import find_versions
 from lorachain.evaluation.flags import How
-from lorachain.evaluation.suites import read_suite
 from lorachain.quickstart.measure import Steps
 from lorachain.quickstart.plan import NO_REPLAY, STAGES, Plan
 from lorachain.quickstart.run import conclude
+from lorachain.suites import read_suite
 
 TASKS = ("generation1", "generation2", "generation3")
 

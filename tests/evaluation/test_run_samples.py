@@ -10,9 +10,9 @@ import pytest
 from comparison_support import BAD, GOOD, fill_store, load, rows, script, stored, write_suite
 
 from lorachain import lineage
-from lorachain.evaluation.suites import Item, read_suite
 from lorachain.models import find_base
 from lorachain.paths import SUITES
+from lorachain.suites import Item, read_suite
 
 RUN = "src/evaluation/run_samples.py"
 FILES = {

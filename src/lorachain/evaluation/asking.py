@@ -20,10 +20,10 @@ from lorachain.evaluation.evaluate import (
 from lorachain.evaluation.flags import How
 from lorachain.evaluation.progress import Progress
 from lorachain.evaluation.scorers import Scorers
-from lorachain.evaluation.suites import Suite
 from lorachain.files import InUse
 from lorachain.models import Base
 from lorachain.paths import shown
+from lorachain.suites import Suite
 
 log = logging.getLogger("lorachain")
 

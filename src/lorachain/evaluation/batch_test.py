@@ -20,11 +20,11 @@ from lorachain.evaluation.run_record import Asked, write_run
 from lorachain.evaluation.score import Scored, by_task, summary
 from lorachain.evaluation.scorer_file import read_scorers
 from lorachain.evaluation.scorers import Scorers
-from lorachain.evaluation.suites import Suite, read_suite
 from lorachain.evaluation.tables import summary_table
 from lorachain.evaluation.unscored import unscored, warn_of
 from lorachain.files import write_json
 from lorachain.paths import shown
+from lorachain.suites import Suite, read_suite
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from lorachain.evaluation.evaluate import VersionResult
 from lorachain.evaluation.lines import Lines
 from lorachain.evaluation.metrics import MANY_CUT
 from lorachain.evaluation.power import fewest_one_way, smallest_visible
-from lorachain.evaluation.suites import Suite
 from lorachain.evaluation.unscored import Unscored, unscored_in
 from lorachain.evaluation.verdicts import points, signed
+from lorachain.suites import Suite
 
 FEW_ITEMS = 50
 USUAL_DISCORDANT = 0.3  # the share of pairs that differ, where a sentence needs one

@@ -39,11 +39,11 @@ from lorachain.evaluation.run_record import Asked
 from lorachain.evaluation.scorer_file import read_scorers
 from lorachain.evaluation.scorers import Scorers
 from lorachain.evaluation.suite_choice import check_scorable, fitting_suites, named_suites
-from lorachain.evaluation.suites import Suite
 from lorachain.evaluation.unscored import unscored, warn_of
 from lorachain.files import folder_lock, write_json
 from lorachain.models import Base
 from lorachain.paths import PROJECT_ROOT, from_user, shown
+from lorachain.suites import Suite
 
 log = logging.getLogger("lorachain")
 

@@ -20,11 +20,11 @@ from lorachain.evaluation.generated import Decoding, Generated, Prompt
 from lorachain.evaluation.results import AnswerStore, Settings, open_store, settings
 from lorachain.evaluation.score import Scored, by_task, score, summary
 from lorachain.evaluation.scorers import Scorers, scoring_identity
-from lorachain.evaluation.suites import Item, Suite
 from lorachain.files import canonical_json, sha256_file
 from lorachain.machine import Machine, Precision, choose
 from lorachain.models import Base
 from lorachain.paths import shown
+from lorachain.suites import Item, Suite
 
 if TYPE_CHECKING:  # torch is imported when something must be asked, not before
     from lorachain.evaluation.generate import Generator

@@ -10,8 +10,8 @@ from lorachain.evaluation.comparison import Broken
 from lorachain.evaluation.lines import Lines
 from lorachain.evaluation.metrics import passed
 from lorachain.evaluation.score import task_of
-from lorachain.evaluation.suites import Item, Suite
 from lorachain.evaluation.version_facts import validation_tasks
+from lorachain.suites import Item, Suite
 
 Values = Mapping[str, Sequence[float | None]]
 """{version: the headline of each item, in the suite's order}."""

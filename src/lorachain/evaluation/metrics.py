@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Sequence
 
 from lorachain.evaluation.score import LENIENT, RATES, Scored
-from lorachain.evaluation.suites import Item
+from lorachain.suites import Item
 
 HEADLINES = ("strict_task_valid", "strict_valid", "exact_fields", "strict")
 PASS_MARK = 0.5

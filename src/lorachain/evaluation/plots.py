@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lorachain.evaluation.comparison import Difference
-from lorachain.evaluation.svg import (
+from lorachain.pages.svg import (
     BAND,
     FAINT,
     HOLLOW,

@@ -13,7 +13,6 @@ from urllib.parse import quote
 
 from lorachain.evaluation import report_text
 from lorachain.evaluation.comparison import Comparison
-from lorachain.evaluation.page import render_page, script_json
 from lorachain.evaluation.plots import Curve, differences, failure_bars, loss_curves
 from lorachain.evaluation.regressions import regressions
 from lorachain.evaluation.report_data import AnswerRow, answer_rows, as_json
@@ -29,6 +28,7 @@ from lorachain.evaluation.report_views import (
 from lorachain.evaluation.rescore_moves import Moves
 from lorachain.evaluation.rescore_view import moved_view
 from lorachain.files import write_text
+from lorachain.pages.page import render_page, script_json
 
 __all__ = ["answer_rows", "known_losses", "render_comparison", "write_report"]
 
@@ -62,6 +62,7 @@ def render_comparison(
     data = as_json(answers, versions)
     data["labels"] = {kind: report_text.kind_label(kind) for kind in data["kinds"]}
     return render_page(
+        __package__,
         "comparison.html.j2",
         styles=("page.css.j2", "report.css.j2", *(["moved.css.j2"] if moved else [])),
         scripts=("theme.js", "answers.js"),

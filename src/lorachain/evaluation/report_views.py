@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from lorachain.evaluation.comparison import Cell, Comparison, Difference, Overall, SuiteInfo
-from lorachain.evaluation.page import HEAT_LEVELS
 from lorachain.evaluation.report_text import percent
 from lorachain.evaluation.score import LENIENT
+from lorachain.pages.page import HEAT_LEVELS
 
 MAX_COLOURS = 6  # kinds of failure with a colour of their own
 

@@ -21,8 +21,8 @@ from lorachain.evaluation.run_record import AskedVersion, ComparisonRecord, chan
 from lorachain.evaluation.score import Scored, score
 from lorachain.evaluation.scorer_file import read_scorers
 from lorachain.evaluation.scorers import Scorers, scoring_identity
-from lorachain.evaluation.suites import Item, Suite, read_suite
 from lorachain.paths import shown
+from lorachain.suites import Item, Suite, read_suite
 
 MAX_NAMED = 5
 

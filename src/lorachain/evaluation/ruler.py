@@ -16,8 +16,8 @@ from lorachain.errors import UserError
 from lorachain.evaluation.evaluate import Evaluation
 from lorachain.evaluation.run_record import COMPARISON, RUN, ComparisonRecord, read_run
 from lorachain.evaluation.scorers import Scorers, scoring_identity
-from lorachain.evaluation.suites import Suite
 from lorachain.files import read_json
+from lorachain.suites import Suite
 
 _Items = set[tuple[str, str]]
 _DEFAULT = "default"

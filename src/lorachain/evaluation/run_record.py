@@ -21,11 +21,11 @@ from lorachain.evaluation.evaluate import Evaluation, Version
 from lorachain.evaluation.results import Settings
 from lorachain.evaluation.score import Score, task_of
 from lorachain.evaluation.scorers import Scorers
-from lorachain.evaluation.suites import Suite
 from lorachain.files import make_folder, read_json, write_json
 from lorachain.jsonl import read_objects, write_objects
 from lorachain.models import Base, Fingerprint
 from lorachain.paths import PROJECT_ROOT, absolute, shown
+from lorachain.suites import Suite
 
 FORMAT = 1
 RUN = "run.json"

@@ -25,11 +25,11 @@ from lorachain.evaluation.flags import (
 )
 from lorachain.evaluation.report_text import between, percent, points
 from lorachain.evaluation.samples import TUNED, Samples
-from lorachain.evaluation.suites import Suite, read_suite
 from lorachain.evaluation.tables import format_table
 from lorachain.files import folder_lock, write_json
 from lorachain.jsonl import write_objects
 from lorachain.paths import from_user, shown
+from lorachain.suites import Suite, read_suite
 
 FOLDER = "samples"
 METRICS = "comparison_metrics.json"

@@ -14,7 +14,7 @@ from lorachain.evaluation.contract import Contract, Kept, keep, read_contract
 from lorachain.evaluation.evaluate import BASE, Evaluation, VersionResult
 from lorachain.evaluation.paired import Paired, pair_up
 from lorachain.evaluation.score import Scored, task_of
-from lorachain.evaluation.suites import Suite
+from lorachain.suites import Suite
 
 FORMAT = 1
 HEAD = 400  # characters of a failed answer that are shown

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lorachain.answers import Answer, Checked, Schema, check_answer, parse_answer
 from lorachain.checks import check_holds
 from lorachain.evaluation.generated import Generated
-from lorachain.evaluation.suites import Item
+from lorachain.suites import Item
 
 if TYPE_CHECKING:  # scorers stand on this file
     from lorachain.evaluation.scorers import Scorers

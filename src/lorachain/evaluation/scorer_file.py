@@ -13,11 +13,11 @@ from lorachain.errors import UserError
 from lorachain.evaluation.score import RATES
 from lorachain.evaluation.scorer_kinds import KINDS, FunctionScorer, SchemaScorer, Scorer
 from lorachain.evaluation.scorers import Scorers
-from lorachain.evaluation.suites import find_schema
 from lorachain.evaluation.texts import nearest
 from lorachain.evaluation.user_functions import load_function
 from lorachain.jsonl import raise_all
 from lorachain.paths import absolute, shown
+from lorachain.suites import find_schema
 
 _TOP = ("default", "tasks")
 

@@ -16,11 +16,11 @@ from lorachain.answers import Schema, parse_answer
 from lorachain.checks import check_problem
 from lorachain.evaluation.metrics import HEADLINES
 from lorachain.evaluation.score import Reading
-from lorachain.evaluation.suites import Item
 from lorachain.evaluation.texts import normalised, rouge_l
 from lorachain.evaluation.user_functions import UserFunction
 from lorachain.evaluation.values import NOTHING, at, has, is_near, leaves, number_of, same, spelled
 from lorachain.files import canonical_json, sha256_text
+from lorachain.suites import Item
 
 SCORERS = 1
 """Raised when a change here or in score.py can change a value: it is part of every identity."""

@@ -26,11 +26,11 @@ from lorachain.evaluation.scorer_kinds import (
     Scorer,
     reference_of,
 )
-from lorachain.evaluation.suites import Item, Suite
 from lorachain.evaluation.texts import nearest
 from lorachain.evaluation.values import has, leaves, spelled
 from lorachain.jsonl import raise_all
 from lorachain.paths import shown
+from lorachain.suites import Item, Suite
 
 log = logging.getLogger("lorachain")
 

@@ -12,9 +12,9 @@ from lorachain.evaluation.evaluate import Version
 from lorachain.evaluation.lines import read_lineage
 from lorachain.evaluation.score import task_of
 from lorachain.evaluation.scorers import Scorers
-from lorachain.evaluation.suites import Suite, read_suite
 from lorachain.evaluation.version_facts import validation_tasks, version_facts
 from lorachain.paths import SUITES, shown
+from lorachain.suites import Suite, read_suite
 
 log = logging.getLogger("lorachain")
 

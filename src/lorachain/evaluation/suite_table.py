@@ -14,8 +14,8 @@ from lorachain.evaluation.comparison import Cell, SuiteInfo
 from lorachain.evaluation.evaluate import VersionResult
 from lorachain.evaluation.paired import Paired, pair_up
 from lorachain.evaluation.score import Scored, task_of
-from lorachain.evaluation.suites import Suite
 from lorachain.evaluation.verdicts import Cut
+from lorachain.suites import Suite
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lorachain.evaluation.evaluate import Evaluation, VersionResult
-from lorachain.evaluation.suites import Suite
+from lorachain.suites import Suite
 
 log = logging.getLogger("lorachain")
 

@@ -24,9 +24,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from lorachain.evaluation.suites import Item
 from lorachain.evaluation.texts import nearest
 from lorachain.paths import absolute, shown
+from lorachain.suites import Item
 
 MAX_REASON = 100
 

@@ -6,9 +6,9 @@ import random
 from collections.abc import Sequence
 
 from lorachain.errors import UserError
-from lorachain.evaluation.page import render_page, script_json
 from lorachain.evaluation.report_data import AnswerRow
 from lorachain.files import canonical_json, sha256_text
+from lorachain.pages.page import render_page, script_json
 
 FORMAT = 1
 MOST = 200  # items of one page: more than a person votes on
@@ -63,6 +63,7 @@ def render_vote(
     }
     data["page"] = sha256_text(canonical_json(data))[:16]
     return render_page(
+        __package__,
         "vote.html.j2",
         styles=("page.css.j2", "vote.css.j2"),
         scripts=("theme.js", "vote.js"),

@@ -28,12 +28,12 @@ from lorachain.evaluation.evaluate import (
 from lorachain.evaluation.generated import Decoding
 from lorachain.evaluation.progress import Progress
 from lorachain.evaluation.report_text import sentence
-from lorachain.evaluation.suites import read_suite
 from lorachain.evaluation.tables import format_table, rate, summary_table
 from lorachain.files import make_folder, write_json
 from lorachain.paths import PROJECT_ROOT, runnable, shown
 from lorachain.quickstart.measure import Steps
 from lorachain.quickstart.plan import NO_REPLAY, Plan, StagePlan, stage_command, stage_data, suites
+from lorachain.suites import read_suite
 from lorachain.training.output import put_away
 
 log = logging.getLogger("lorachain")

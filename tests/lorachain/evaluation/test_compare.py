@@ -21,10 +21,10 @@ from lorachain.evaluation.generated import Generated
 from lorachain.evaluation.metrics import cluster_labels
 from lorachain.evaluation.results import Settings
 from lorachain.evaluation.score import Score, Scored
-from lorachain.evaluation.suites import Item, Suite
 from lorachain.files import write_text
 from lorachain.models import Base, Fingerprint
 from lorachain.records import Message
+from lorachain.suites import Item, Suite
 
 BASE = Base("tiny", Path("/bases/tiny"), Fingerprint("c", "t", "p", "w"))
 MADE = Settings(

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 import report_example
 
-from lorachain.evaluation.page import script_json
 from lorachain.evaluation.regressions import MAX_SHOWN, regressions
 from lorachain.evaluation.report import render_comparison, write_report
 from lorachain.evaluation.report_views import Matrices, failures, pair_views, settings_table
 from lorachain.evaluation.score import LENIENT
+from lorachain.pages.page import script_json
 
 HOSTILE = (
     "</script><script>alert(1)</script><img src=x onerror=alert(1)> \" ' & ]]> <!-- "

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lorachain.evaluation.contract import Contract, Kept, keep, read_contract
-from lorachain.evaluation.suites import find_schema, read_suite
 from lorachain.paths import SUITES
+from lorachain.suites import find_schema, read_suite
 
 ENVELOPE = read_contract("envelope", find_schema("envelope"))
 ITEMS = read_suite(SUITES / "fixed20_v1.jsonl").items

@@ -10,8 +10,8 @@ import pytest
 from lorachain.answers import compile_schema
 from lorachain.evaluation.generated import Generated
 from lorachain.evaluation.score import RATES, Score, Scored, by_task, score, summary
-from lorachain.evaluation.suites import Item
 from lorachain.records import Message
+from lorachain.suites import Item
 
 SCHEMAS = {
     "card": compile_schema(

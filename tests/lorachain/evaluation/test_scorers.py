@@ -18,11 +18,11 @@ from lorachain.evaluation.generated import Generated
 from lorachain.evaluation.score import RATES, Score, Scored, by_task, score, summary
 from lorachain.evaluation.scorer_file import read_scorers
 from lorachain.evaluation.scorers import Scorers, scoring_identity
-from lorachain.evaluation.suites import Item, Suite, read_suite
 from lorachain.evaluation.tables import summary_table
 from lorachain.evaluation.texts import normalised, rouge_l
 from lorachain.paths import CONFIGS, SUITES
 from lorachain.records import Message
+from lorachain.suites import Item, Suite, read_suite
 
 REFERENCE = {"name": "Ana", "tags": ["a", "b"], "size": {"m": 2.0}, "note": "The gun was found."}
 CARD = compile_schema({"type": "object", "required": ["name"]})

@@ -19,9 +19,9 @@ from lorachain.evaluation.evaluate import (
 )
 from lorachain.evaluation.generated import Decoding
 from lorachain.evaluation.report import answer_rows, render_comparison
-from lorachain.evaluation.suites import Suite, read_suite
 from lorachain.evaluation.tables import display_width, format_table, rate, summary_table
 from lorachain.models import Base
+from lorachain.suites import Suite, read_suite
 
 
 def test_the_whole_way_from_versions_to_a_page(

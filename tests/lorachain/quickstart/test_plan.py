@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from lorachain.config import resolve
-from lorachain.evaluation.suites import read_suite
 from lorachain.paths import PROJECT_ROOT
 from lorachain.quickstart.plan import (
     CONFIG,
@@ -22,6 +21,7 @@ from lorachain.quickstart.plan import (
     stage_data,
     suites,
 )
+from lorachain.suites import read_suite
 from lorachain.training.command import V1, V2, parser
 
 

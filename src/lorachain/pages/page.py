@@ -24,17 +24,20 @@ _IN_SCRIPT = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
 
 def render_page(
-    template: str, *, styles: Sequence[str], scripts: Sequence[str], **data: Any
+    package: str, template: str, *, styles: Sequence[str], scripts: Sequence[str], **data: Any
 ) -> str:
-    """A template of this package with its style sheets and scripts put in.
+    """A template with its style sheets and scripts put in.
 
-    Whatever stands in `data` is escaped, except markup of our own making.
+    Templates are those of `package` (in its folder `templates`) and the shared ones beside this
+    file: `shell.html.j2` to extend, `page.css.j2`, `theme.js`. Whatever stands in `data` is
+    escaped, except markup of our own making.
     """
     from markupsafe import Markup
 
-    style = "".join(_environment().get_template(name).render() for name in styles)
+    environment = _environment(package)
+    style = "".join(environment.get_template(name).render() for name in styles)
     style += _heat_levels()
-    script = "".join(_source(name) for name in scripts)
+    script = "".join(_source(environment, name) for name in scripts)
     policy = "; ".join(
         [
             "default-src 'none'",
@@ -44,8 +47,9 @@ def render_page(
             "form-action 'none'",
         ]
     )
-    page = _environment().get_template(template)
-    text = page.render(policy=policy, style=Markup(style), script=Markup(script), **data)
+    text = environment.get_template(template).render(
+policy=policy, style=Markup(style), script=Markup(script), **data
+    )
     return _SURROGATE.sub("\ufffd", text)
 
 
@@ -58,11 +62,11 @@ def script_json(value: Any) -> Any:
 
 
 @cache
-def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+def _environment(package: str) -> Environment:
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("lorachain.evaluation", "templates"),
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader(__package__)]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -72,8 +76,7 @@ def _environment() -> Environment:
     return environment
 
 
-def _source(name: str) -> str:
-    environment = _environment()
+def _source(environment: Environment, name: str) -> str:
     assert environment.loader is not None
     text = environment.loader.get_source(environment, name)[0]
     return text.replace("\r\n", "\n")  # a browser hashes what it parsed, and that has no \r

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from lorachain.errors import UserError
-from lorachain.evaluation.suites import Suite, read_suite
 from lorachain.paths import PROJECT_ROOT, SUITES
 from lorachain.records import Message
+from lorachain.suites import Suite, read_suite
 
 
 def write(folder: Path, content: Any, name: str = "questions.json") -> Path:

@@ -23,11 +23,11 @@ from typing import Any
 from lorachain.answers import Schema, load_schema
 from lorachain.checks import check_problem
 from lorachain.errors import UserError
-from lorachain.evaluation.suite_file import PROMPTS, read_rows
 from lorachain.files import canonical_json, sha256_file, sha256_text
 from lorachain.jsonl import raise_all
 from lorachain.paths import SCHEMAS, shown
 from lorachain.records import Message
+from lorachain.suite_file import PROMPTS, read_rows
 
 log = logging.getLogger("lorachain")
 

@@ -1,0 +1,1 @@
+"""Pages for a browser: one offline HTML file each, light and dark, with drawings inside."""
