@@ -38,8 +38,9 @@ class SuiteTable:
             return metrics.headline(self.metrics)
         if self.metrics and self.wanted not in self.metrics:
             raise UserError(
-                f"{self.suite.name} has no metric {self.wanted} to be judged by; it has "
-                f"{', '.join(self.metrics)}."
+                f"{self.suite.name} is to be judged by {self.wanted}, which gave no value for any "
+                f"answer. The answers are kept: mend what scores, or mark another headline (there "
+                f"are {', '.join(self.metrics)}), and run the same command again."
             )
         return self.wanted
 

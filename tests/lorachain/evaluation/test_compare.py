@@ -222,7 +222,7 @@ def test_a_named_headline_decides_and_a_scorers_values_are_graded() -> None:
     one = difference(found, "v1", "s")
     assert (one.metric, one.test, one.verdict) == ("tone", "permutation", "better")
     assert one.value == pytest.approx(0.4)
-    with pytest.raises(UserError, match=r"s has no metric price .* it has parse, tone"):
+    with pytest.raises(UserError, match=r"s is to be judged by price, which gave no value .* parse, tone"):
         judged((asked, {"base": low}), headlines={"s": "price"})
 
 

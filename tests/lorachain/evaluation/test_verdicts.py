@@ -96,7 +96,7 @@ def test_equivalent_needs_enough_items_however_alike_they_are() -> None:
     assert verdict(0, 0, 52) == (
         "equivalent",
         "equivalent: 0 won, 0 lost of 52 items; the difference lies between -5 points and +5 "
-        "points, within 5 points",
+        "points (90% interval), within 5 points",
     )
     assert verdict(4, 4, 192)[0] == "equivalent"
     assert verdict(20, 20, 160)[0] == "cannot tell", "much changed, both ways"
@@ -205,8 +205,8 @@ def all_failed(n: int, cut: Cut) -> tuple[Verdict, str]:
 def test_two_that_fail_everything_are_said_to_fail_everything() -> None:
     assert all_failed(60, Cut(0, 0, 60)) == (
         "equivalent",
-        "equivalent: both fail all 60 items; the difference lies between -4 points and +4 points, "
-        "within 5 points",
+        "equivalent: both fail all 60 items; the difference lies between -4 points and +4 points "
+        "(90% interval), within 5 points",
     )
     assert "both fail all 20 items, but up to 12 points" in all_failed(20, Cut(0, 0, 20))[1]
 
