@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
+from itertools import groupby
 
 from lorachain.evaluation.rescore_moves import Flip, Moved, Moves
 from lorachain.evaluation.rescore_verdicts import VerdictMove
@@ -26,16 +27,24 @@ def text(found: Moves) -> str:
 
 
 def verdicts_text(found: Moves) -> str:
-    """Every pair's verdict over all suites, and those on single suites that changed."""
+    """Every pair's verdict over all suites, and those on single suites that changed. The first
+    pair's suites say why; the report says it of all."""
     if not found.verdicts:
         return ""
     lines = [heading(found)]
-    for verdict in found.verdicts:
-        pair = f"{verdict.later} against {verdict.earlier}"
-        if verdict.suite is None:
-            lines += _wrapped("", f"{pair}: {_change(verdict)}")
-        elif verdict.changed:
-            lines += _wrapped("  - ", f"{verdict.suite}: {_change(verdict)}")
+    for pair, verdicts in groupby(found.verdicts, lambda v: (v.earlier, v.later)):
+        closely = pair == (found.verdicts[0].earlier, found.verdicts[0].later)
+        changes: dict[str, list[str]] = {}
+        for verdict in verdicts:
+            if verdict.suite is None:
+                lines += _wrapped("", f"{pair[1]} against {pair[0]}: {_change(verdict)}")
+            elif verdict.changed and closely:
+                lines += _wrapped("  - ", f"{verdict.suite}: {_change(verdict)}")
+            elif verdict.changed:
+                change = f"{verdict.before or 'new'} -> {verdict.after}"
+                changes.setdefault(change, []).append(verdict.suite)
+        for change, suites in changes.items():
+            lines += _wrapped("  - ", f"{change}: {', '.join(suites)}")
     return "\n".join(lines)
 
 

@@ -78,9 +78,13 @@ def judge(
     small = max(abs(paired.narrow.low), abs(paired.narrow.high)) if paired.narrow else 1.0
     alike = small <= margin and (paired.clusters or paired.n) >= FEWEST
     if alike and not cut.many:
-        lies = f"the difference lies {_between(paired.narrow)} (90% interval), within {points(margin)}"
+        lies = (
+            f"the difference lies {_between(paired.narrow)} (90% interval), within {points(margin)}"
+        )
         of = "" if paired.both_fail == paired.n else f" of {_size(paired)}"
         return "equivalent", f"equivalent: {counts}{of}; {lies}"
+    if paired.both_fail == paired.n:
+        counts = "both fail all of them"
     parts = [counts]
     if alike:
         pass  # but for the cut answers

@@ -222,7 +222,9 @@ def test_a_named_headline_decides_and_a_scorers_values_are_graded() -> None:
     one = difference(found, "v1", "s")
     assert (one.metric, one.test, one.verdict) == ("tone", "permutation", "better")
     assert one.value == pytest.approx(0.4)
-    with pytest.raises(UserError, match=r"s is to be judged by price, which gave no value .* parse, tone"):
+    with pytest.raises(
+        UserError, match=r"s is to be judged by price, which gave no value .* parse, tone"
+    ):
         judged((asked, {"base": low}), headlines={"s": "price"})
 
 
@@ -457,7 +459,7 @@ def test_two_that_were_always_cut_are_not_equivalent() -> None:
     found = compare(with_cut(evaluation, {"base": 60, "v1": 60}), created=NOW)
     assert found.overall[0].verdict == "cannot tell"
     assert difference(found, "v1", "s").reason == (
-        "cannot tell from 60 items: both fail all 60 items; 120 of 120 answers were cut by the "
+        "cannot tell from 60 items: both fail all of them; 120 of 120 answers were cut by the "
         "token limit: ask again with --max-new-tokens"
     )
 

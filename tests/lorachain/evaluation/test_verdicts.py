@@ -208,13 +208,13 @@ def test_two_that_fail_everything_are_said_to_fail_everything() -> None:
         "equivalent: both fail all 60 items; the difference lies between -4 points and +4 points "
         "(90% interval), within 5 points",
     )
-    assert "both fail all 20 items, but up to 12 points" in all_failed(20, Cut(0, 0, 20))[1]
+    assert "both fail all of them, but up to 12 points" in all_failed(20, Cut(0, 0, 20))[1]
 
 
 def test_answers_that_were_cut_are_no_proof_of_being_alike() -> None:
     assert all_failed(60, Cut(60, 60, 60)) == (
         "cannot tell",
-        "cannot tell from 60 items: both fail all 60 items; 120 of 120 answers were cut by the "
+        "cannot tell from 60 items: both fail all of them; 120 of 120 answers were cut by the "
         "token limit: ask again with --max-new-tokens",
     )
     assert all_failed(60, Cut(3, 3, 60))[0] == "equivalent", "5% of either side is not over 5%"
