@@ -122,6 +122,14 @@ def explain(output: str) -> str | None:
 
 def explain_import(output: str) -> str:
     """The sentence for an `import torch` that failed."""
+    return known_import_failure(output) or (
+        "torch is installed but cannot be imported: run `python scripts/setup_env.py --recreate`; "
+        "if that does not help, report the output below."
+    )
+
+
+def known_import_failure(output: str) -> str | None:
+    """The same, where the cause is known."""
     if re.search(r"WinError (126|127|1114)\b|DLL load failed", output):
         return (
             "torch is installed but a system library that it needs is missing or too old: install "
@@ -130,7 +138,4 @@ def explain_import(output: str) -> str:
         )
     if "No module named 'torch'" in output:
         return "torch is not there after its installation: run the same command with --recreate."
-    return explain(output) or (
-        "torch is installed but cannot be imported: run `python scripts/setup_env.py --recreate`; "
-        "if that does not help, report the output below."
-    )
+    return explain(output)

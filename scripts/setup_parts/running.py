@@ -180,5 +180,16 @@ def run_attached(command: Sequence[str], environment: Mapping[str, str] | None =
             code = process.wait()
         except KeyboardInterrupt:
             continue
-        # 0xC000013A is Windows' STATUS_CONTROL_C_EXIT; -2 is death by SIGINT.
-        return 130 if code in (-2, 0xC000013A, 0xC000013A - (1 << 32)) else code
+        return exit_code(code)
+
+
+def exit_code(code: int) -> int:
+    """A child's return code as one that can be passed on to sys.exit, and 130 for Ctrl-C.
+
+    Windows gives a crash (0xC0000005) as a number over 2**31, which sys.exit would turn into -1.
+    POSIX gives a death by signal 9 as -9, for which shells say 137.
+    """
+    if sys.platform == "win32":
+        signed = code - (1 << 32) if code >= 1 << 31 else code
+        return 130 if signed == 0xC000013A - (1 << 32) else signed  # STATUS_CONTROL_C_EXIT
+    return 128 - code if code < 0 else code

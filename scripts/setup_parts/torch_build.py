@@ -146,7 +146,7 @@ def choose_torch(
         return TorchChoice(
             plain, None, "no NVIDIA GPU answers here", False, small if system == "Linux" else None
         )
-    name, capability = _most_capable(gpu)
+    name, capability = most_capable(gpu)
     if system == "Windows" and machine.upper() in ("AMD64", "X86_64"):
         return _choose_for_windows(gpu, name, capability, pinned)
     if system != "Linux":
@@ -159,7 +159,7 @@ def choose_torch(
 def _choose_for_windows(
     gpu: NvidiaSmi, name: str, capability: tuple[int, int] | None, pinned: str
 ) -> TorchChoice:
-    fitting = [build for build in CUDA_BUILDS if _serves(build, capability)]
+    fitting = [build for build in CUDA_BUILDS if serves(build, capability)]
     if not fitting:
         return TorchChoice(
             f"torch=={pinned}",
@@ -167,13 +167,9 @@ def _choose_for_windows(
             f"{name} is too old for every CUDA build of torch {pinned}; training runs on the CPU",
             False,
         )
-    driver_cuda = gpu.cuda or _cuda_of_windows_driver(gpu.driver)
-    for build in fitting:
-        # A driver that tells no version is most likely newer than this script.
-        if driver_cuda is None or driver_cuda >= build.driver_cuda:
-            return TorchChoice(
-                f"torch=={pinned}+{build.tag}", INDEX + build.tag, f"for {name}", True
-            )
+    best = best_build(gpu, "Windows")
+    if best is not None:
+        return TorchChoice(f"torch=={pinned}+{best.tag}", INDEX + best.tag, f"for {name}", True)
     raise SetupError(
         f"The NVIDIA driver {gpu.driver or ''} is too old for torch {pinned} on {name}: install "
         f"driver {fitting[-1].windows_driver} or newer from {DRIVERS_PAGE}, restart, then run the "
@@ -182,7 +178,20 @@ def _choose_for_windows(
     )
 
 
-def _serves(build: CudaBuild, capability: tuple[int, int] | None) -> bool:
+def best_build(gpu: NvidiaSmi, system: str) -> CudaBuild | None:
+    """The best CUDA build that both the GPU and its driver serve; None where there is none."""
+    driver_cuda = gpu.cuda
+    if driver_cuda is None and system == "Windows":
+        driver_cuda = _cuda_of_windows_driver(gpu.driver)
+    capability = most_capable(gpu)[1]
+    for build in CUDA_BUILDS:
+        # A driver that tells no version is most likely newer than this script.
+        if serves(build, capability) and (driver_cuda is None or driver_cuda >= build.driver_cuda):
+            return build
+    return None
+
+
+def serves(build: CudaBuild, capability: tuple[int, int] | None) -> bool:
     return capability is None or build.capabilities[0] <= capability < build.capabilities[1]
 
 
@@ -190,16 +199,16 @@ def _linux_advice(gpu: NvidiaSmi, capability: tuple[int, int] | None) -> str | N
     """PyPI's build serves CUDA 13 drivers and GPUs from Turing on; others may choose by hand."""
     build = CUDA_BUILDS[0]
     driver_is_old = gpu.cuda is not None and gpu.cuda < build.driver_cuda
-    if not driver_is_old and _serves(build, capability):
+    if not driver_is_old and serves(build, capability):
         return None
-    others = [b for b in CUDA_BUILDS[1:] if _serves(b, capability)]
+    others = [b for b in CUDA_BUILDS[1:] if serves(b, capability)]
     if others and (gpu.cuda is None or gpu.cuda >= others[0].driver_cuda):
         tag = others[0].tag
         return f"this driver or GPU may need another build: `--torch {tag}` installs that for it"
     return f"this driver may be too old for the GPU to be used: update it from {DRIVERS_PAGE}"
 
 
-def _most_capable(gpu: NvidiaSmi) -> tuple[str, tuple[int, int] | None]:
+def most_capable(gpu: NvidiaSmi) -> tuple[str, tuple[int, int] | None]:
     if not gpu.gpus:
         return "the NVIDIA GPU", None
     best = max(gpu.gpus, key=lambda one: one.capability or (0, 0))

@@ -202,10 +202,13 @@ def _is_empty(folder: Path) -> bool:
 
 
 def _clean(root: Path) -> None:
-    """Remove what stopped writes left behind."""
+    """Remove what stopped writes left behind, or warn where another program holds it open."""
     for stale in list(root.iterdir()):
         if _TEMPORARY.fullmatch(stale.name) or (_NAME.fullmatch(stale.name) and _is_empty(stale)):
-            remove_folder(stale)
+            try:
+                remove_folder(stale)
+            except PermissionError as error:
+                log.warning("%s could not be removed now: %s", shown(stale), error)
 
 
 def try_to_set_aside(folder: Path, reason: str) -> None:

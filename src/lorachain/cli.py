@@ -9,7 +9,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from lorachain import logcopy
 from lorachain.errors import EXIT_INTERRUPTED, EXIT_USER_ERROR, Interrupted, UserError
+from lorachain.oserrors import explain
 
 log = logging.getLogger("lorachain")
 
@@ -62,10 +64,13 @@ def set_up_output(verbose: bool = False) -> None:
 def run(main: Callable[[Sequence[str] | None], int | None]) -> NoReturn:
     """Run a script's `main` and exit: 0, 2 for a user's mistake, 130 for Ctrl-C.
 
-    A bug keeps its traceback (exit code 1), because that is what a bug report needs.
+    A bug keeps its traceback (exit code 1), because that is what a bug report needs. What the
+    operating system refused and a user can mend (a full disk, a file that is open elsewhere) counts
+    as a mistake.
     """
     # Idle math threads sleep instead of spinning: on a busy machine that is worth a multiple.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    logcopy.begin()
     set_up_output()
     try:
         code = main(None) or 0
@@ -82,4 +87,11 @@ def run(main: Callable[[Sequence[str] | None], int | None]) -> NoReturn:
     except BrokenPipeError:  # `script.py | head`: what is left has no reader
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except (OSError, ImportError) as error:
+        sentence = explain(error)
+        if sentence is None:
+            raise
+        log.debug("In full:", exc_info=True)
+        print(f"Error: {sentence}", file=sys.stderr)  # noqa: T201
+        code = EXIT_USER_ERROR
     sys.exit(code)

@@ -16,6 +16,8 @@ from typing import Any, TextIO
 
 from lorachain.errors import UserError
 from lorachain.faults import reached
+from lorachain.oserrors import held_elsewhere
+from lorachain.oserrors import is_disk_full as is_disk_full
 
 LOCK = ".lock"
 _RETRY_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
@@ -108,7 +110,9 @@ def _retried(action: Callable[[], object]) -> None:
         try:
             action()
             return
-        except PermissionError:
+        except OSError as error:
+            if not held_elsewhere(error):
+                raise
             time.sleep(seconds)
     action()
 
@@ -144,13 +148,7 @@ def remove_leftovers(folder: Path) -> None:
             if path.is_dir():
                 remove_folder(path)
             else:
-                path.unlink()
-
-
-def is_disk_full(error: OSError) -> bool:
-    """Whether an OSError says that there is no room left (POSIX codes and WinError 112)."""
-    full = {errno.ENOSPC, errno.EDQUOT if hasattr(errno, "EDQUOT") else errno.ENOSPC}
-    return error.errno in full or getattr(error, "winerror", None) == 112
+                _retried(path.unlink)
 
 
 class InUse(UserError):

@@ -21,6 +21,7 @@ BARE_PYTHON = Path(getattr(sys, "_base_executable", None) or sys.executable)
 STUB_TORCH = {
     "torch/__init__.py": (
         "import os\nfrom . import cuda, version\n__version__ = version.__version__\n"
+        "exec(os.environ.get('STUB_TORCH_RUNS', ''))\n"
         "if 'STUB_TORCH_FAILS' in os.environ:\n    raise OSError(os.environ['STUB_TORCH_FAILS'])\n"
     ),
     "torch/cuda.py": "def is_available():\n    return False\n",
@@ -139,12 +140,11 @@ class Project:
 def make_project(root: Path, wheels: Path) -> Project:
     for folder in ("scripts", "src/lorachain", "bin"):
         (root / folder).mkdir(parents=True)
-    shutil.copy(SCRIPTS / "setup_env.py", root / "scripts")
-    shutil.copytree(
-        SCRIPTS / "setup_parts",
-        root / "scripts" / "setup_parts",
-        ignore=shutil.ignore_patterns("__pycache__"),
-    )
+    for name in ("setup_env.py", "doctor.py"):
+        shutil.copy(SCRIPTS / name, root / "scripts")
+    for name in ("setup_parts", "doctor_parts"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(SCRIPTS / name, root / "scripts" / name, ignore=ignored)
     files = {
         "src/lorachain/__init__.py": "",
         "requirements.txt": "torch>=2.10\nstubdep>=1\n-e .\n",

@@ -324,7 +324,7 @@ def test_no_network_is_said_in_a_sentence(project: Project) -> None:
     assert "Error: The package index was not reached: check the network connection" in done.stderr
 
 
-def test_torch_that_does_not_load_names_the_missing_library(project: Project) -> None:
+def test_row_29_torch_that_does_not_load_names_the_missing_library(project: Project) -> None:
     (project.venv / "lorachain-setup.json").unlink()
     done = project.run(STUB_TORCH_FAILS="[WinError 126] Error loading c10.dll")
     assert done.returncode == 2
@@ -333,7 +333,7 @@ def test_torch_that_does_not_load_names_the_missing_library(project: Project) ->
 
 
 @posix_only
-def test_gpu_with_a_torch_that_has_no_cuda_is_an_error(project: Project) -> None:
+def test_row_29_gpu_with_a_torch_that_has_no_cuda_is_an_error(project: Project) -> None:
     """A real nvidia-smi answers (a script with its output); the index has a CPU build only."""
     program = project.bin / "nvidia-smi"
     program.write_text(

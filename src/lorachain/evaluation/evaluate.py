@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorachain import adapters, lineage
+from lorachain.awake import kept_awake
 from lorachain.config import Resolved, StageConfig, from_dict, with_values
 from lorachain.errors import Interrupted, UserError
 from lorachain.evaluation.generated import Decoding, Generated, Prompt
@@ -127,6 +128,7 @@ def evaluation_precision(
     return choose(asked, machine)
 
 
+@kept_awake()
 def evaluate_versions(
     base: Base,
     versions: Sequence[Version],
