@@ -55,6 +55,8 @@ def _branch(
     found = problems(version)
     lines.extend(f"{bar}DAMAGED: {problem}" for problem in found)
     lines.extend(f"{bar}note: {note}" for note in data_notes(version))
+    if version.let_pass:
+        lines.append(f"{bar}note: trained in spite of {', '.join(version.let_pass)} (--allow)")
     damaged = int(bool(found))
     for i, child in enumerate(mine):
         damaged += _branch(child, children, below, i == len(mine) - 1, lines)

@@ -89,6 +89,7 @@ class DataSection(Section):
     val_data: str | None = None
     max_seq_length: Annotated[int, Field(ge=8)] = 1024
     on_overlong: Literal["error", "drop", "truncate"] = "error"
+    answer_schema: str | None = None  # of rows that name none: configs/schemas, or a .json file
 
 
 class TrainingSection(Section):
@@ -208,6 +209,7 @@ NOT_SHAPING = frozenset(
         "model.source_model",
         "data.train_data",
         "data.val_data",
+        "data.answer_schema",
         "replay.data",
         "training.output_dir",
         "training.logging_steps",

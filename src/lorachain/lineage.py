@@ -57,6 +57,13 @@ class Lineage:
         parent = self.data["parent"]
         return None if parent is None else absolute(self.folder, parent["path"])
 
+    @property
+    def let_pass(self) -> list[str]:
+        """Codes of the preflight errors that it was trained in spite of; older ones record none."""
+        found = self.data.get("preflight")
+        codes = found.get("errors") if isinstance(found, dict) else None
+        return [str(code) for code in codes] if isinstance(codes, list) else []
+
     def data_files(self, role: str) -> list[Mapping[str, Any]]:
         """The data of one role: train, validation or replay."""
         return [entry for entry in self.data["data"] if entry["role"] == role]

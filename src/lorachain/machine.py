@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+import shutil
+import subprocess
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,6 +19,7 @@ from lorachain.errors import UserError
 Dtype = Literal["bf16", "fp16", "fp32"]
 Quantization = Literal["none", "8bit", "4bit"]
 
+PLAIN_ATTENTION_TOKENS = 1024
 CPU_MICRO_BATCH_TOKENS = 1024  # measured best on 2 AVX-512 cores, of 512 to 3,000
 
 
@@ -57,8 +61,36 @@ def detect() -> Machine:
         bool(getattr(torch.cpu, probe, bool)())
         for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     )
-    name = f"CPU ({platform.machine()}, {os.cpu_count()} cores)"
+    count = os.cpu_count()  # None where the system does not say
+    name = f"CPU ({platform.machine()}" + (f", {count} cores)" if count else ")")
     return Machine("cpu", name, native, has_bnb, int(psutil.virtual_memory().available))
+
+
+def unused_gpu() -> str | None:
+    """A sentence where an NVIDIA GPU answers and this torch does not use it; else None. A GPU that
+    was hidden on purpose (CUDA_VISIBLE_DEVICES) is none."""
+    import torch
+
+    program = shutil.which("nvidia-smi")
+    if program is None or os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return None
+    try:
+        listed = subprocess.run([program, "-L"], capture_output=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    found = re.search(r"^GPU 0: (.+?)(?: \(|$)", listed.stdout.decode("utf-8", "replace"), re.M)
+    if found is None:
+        return None
+    if torch.version.cuda is None:
+        return (
+            f"torch {torch.__version__} has no CUDA, so this runs on the CPU and not on "
+            f"{found[1].strip()}. To use the GPU: python scripts/setup_env.py --torch cu130 (cu126 "
+            "for GPUs older than the RTX 20 series and for drivers older than 580)."
+        )
+    return (
+        f"torch {torch.__version__} does not reach {found[1].strip()}, so this runs on the CPU. "
+        "What to do says: python scripts/doctor.py"
+    )
 
 
 @dataclass(frozen=True)
@@ -160,6 +192,15 @@ def torch_dtype(name: str) -> Any:
     import torch
 
     return {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[name]
+
+
+def attention(
+    asked: Literal["auto", "sdpa", "eager"], max_seq_length: int, machine: Machine
+) -> Literal["auto", "sdpa", "eager"]:
+    """`auto` is SDPA, but on a CPU plain attention for short rows: there SDPA's backward pass is
+    slower (a fifth of a step at 300 tokens), and the memory it saves is small."""
+    short = max_seq_length <= PLAIN_ATTENTION_TOKENS
+    return "eager" if asked == "auto" and not machine.cuda and short else asked
 
 
 def micro_batch_tokens(

@@ -6,20 +6,21 @@ read, code that comes with a model is never run, and after `find_base` everythin
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
-import struct
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from lorachain.builtin_base import BUILTIN_BASES, ensure_builtin_base
 from lorachain.errors import UserError
 from lorachain.files import canonical_json, read_json, sha256_file, sha256_text
+from lorachain.headers import Tensor, read_header
 from lorachain.machine import Precision, torch_dtype
+from lorachain.oserrors import explain, remedy
 from lorachain.paths import BASES, from_user, shown
 
 log = logging.getLogger("lorachain")
@@ -118,11 +119,24 @@ def _from_hub(name: str) -> Path:
             f"{name} does not exist on the hub (or is private: set HF_TOKEN). Check the spelling."
         ) from None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise UserError(
-            f"{name} is not on this machine and the hub cannot be reached "
-            f"({type(error).__name__}). Connect and run it again, pass a local folder as "
-            f"--base-model, or try the built-in base: --base-model {next(iter(BUILTIN_BASES))}."
-        ) from None
+        if isinstance(error, OSError) and (sentence := explain(error)):
+            raise UserError(f"{name} could not be fetched. {sentence}") from None
+        raise UserError(_not_here(name, error)) from None
+
+
+def _not_here(name: str, error: Exception) -> str:
+    from huggingface_hub import constants
+
+    hub = urlsplit(constants.ENDPOINT).hostname or "the hub"
+    why, first = f"{hub} cannot be reached ({type(error).__name__})", "Connect"
+    if constants.HF_HUB_OFFLINE:
+        why, first = f"{hub} was not asked, because HF_HUB_OFFLINE is set", "Unset it"
+    return (
+        f"{name} is not on this machine (in {constants.HF_HUB_CACHE}), and {why}. {first} and run "
+        "the same command again; or fetch it where there is a network (hf download "
+        f"{name} --local-dir FOLDER), copy the folder here and pass it as --base-model; or try the "
+        f"built-in base: --base-model {next(iter(BUILTIN_BASES))}."
+    )
 
 
 def _check_folder(folder: Path, name: str) -> None:
@@ -215,31 +229,21 @@ def _weights_hash(folder: Path) -> str:
     """Over all tensors by name, so that another split into files gives the same hash."""
     digests: dict[str, str] = {}
     for path in _weight_files(folder):
-        size = path.stat().st_size
+        tensors = read_header(path, _AGAIN)
         with path.open("rb") as file:
-            try:
-                (length,) = struct.unpack("<Q", file.read(8))
-                header = json.loads(file.read(min(length, size)))
-                header.pop("__metadata__", None)
-                tensors = [
-                    (n, f"{e['dtype']}{e['shape']}", *e["data_offsets"]) for n, e in header.items()
-                ]
-                whole = size == 8 + length + max((end for *_, end in tensors), default=0)
-            except (struct.error, ValueError, KeyError, TypeError, AttributeError):
-                raise UserError(
-                    f"{shown(path)} is damaged: its header is unreadable. {_AGAIN}"
-                ) from None
-            if not whole:
-                raise UserError(
-                    f"{shown(path)} is damaged: it is not as long as it should be. {_AGAIN}"
-                )
-            for name, kind, start, end in tensors:
-                digest = sha256(kind.encode())
+            for tensor in tensors:
+                digest = sha256(f"{tensor.dtype}{[*tensor.shape]}".encode())
+                start, end = tensor.start, tensor.end
                 for at in sorted({start, (start + end) // 2, max(start, end - _SAMPLE_BYTES)}):
-                    file.seek(8 + length + at)
+                    file.seek(at)
                     digest.update(file.read(min(_SAMPLE_BYTES, end - at)))
-                digests[name] = digest.hexdigest()
+                digests[tensor.name] = digest.hexdigest()
     return sha256_text(canonical_json(digests))
+
+
+def weight_tensors(folder: Path) -> list[Tensor]:
+    """Every tensor of a base's weights, from the headers of its files alone."""
+    return [tensor for path in _weight_files(folder) for tensor in read_header(path, _AGAIN)]
 
 
 def context_length(folder: Path) -> int | None:
@@ -306,7 +310,8 @@ def load_base(base: Base, precision: Precision, device: str, attention: str = "a
             return load_base(base, precision, device, "eager")
         raise UserError(f"{base.name} cannot be loaded: {error}") from None
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{base.name} cannot be loaded: {error}") from None
+        advice = f". {remedy(error)}" if explain(error) else ""
+        raise UserError(f"{base.name} cannot be loaded: {error}{advice}") from None
     made_up = sorted({*loading["missing_keys"], *(k for k, *_ in loading["mismatched_keys"])})
     if made_up:
         raise UserError(

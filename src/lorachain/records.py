@@ -11,7 +11,8 @@ detected from the first row and must be the same in every row.
 | question | `question`, `answer` |
 | sharegpt | `conversations` [{from, value}] |
 
-A row of any format may have `system`, a system prompt.
+A row of any format may have `system`, a system prompt, and `schema`: the JSON schema that its last
+answer should fit, by a name under configs/schemas or a .json file beside the rows.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class ChatRow:
     path: Path
     line: int
     task: str = ""  # the row's `task`, where it names one: replay draws evenly over tasks
+    schema: str = ""  # the row's `schema`, where it is a text: what the last answer should fit
 
     @property
     def where(self) -> str:
@@ -199,10 +201,12 @@ def check_turns(turns: list[Message]) -> None:
     for i, turn in enumerate(turns):
         if not turn.content.strip():
             raise ValueError(f"the {turn.role} turn {i + 1} is empty")
-        if any("\ud800" <= c <= "\udfff" for c in turn.content):
+        try:
+            turn.content.encode("utf-8")
+        except UnicodeEncodeError:
             raise ValueError(
                 f"the {turn.role} turn {i + 1} holds half a character (a lone \\ud800 to \\udfff)"
-            )
+            ) from None
 
 
 def read_training_data(path: Path) -> TrainingData:
@@ -210,9 +214,22 @@ def read_training_data(path: Path) -> TrainingData:
 
     Raises UserError that lists every bad row as file:line, or says that the file is empty.
     """
+    data, problems = check_training_data(path)
+    what = "rows that cannot be trained on" if data.format else "lines that cannot be read"
+    raise_all([text for _, text in problems], f"{shown(path)} has {what}")
+    return data
+
+
+def check_training_data(path: Path) -> tuple[TrainingData, list[tuple[int, str]]]:
+    """The good rows of one training file, and (line, what is wrong as file:line) of all others.
+
+    The format is "" where no line is a JSON object. Raises UserError for a file that cannot be
+    read at all, that holds no rows, or none of a known format.
+    """
     objects, problems = parse_objects(path)
     if not objects:
-        raise_all([text for _, text in problems], f"{shown(path)} has lines that cannot be read")
+        if problems:
+            return TrainingData(path, "", []), problems
         raise UserError(f"{shown(path)} holds no rows.")
     name = next((n for n in (detect_format(row) for _, row in objects) if n), None)
     if name is None:
@@ -232,9 +249,8 @@ def read_training_data(path: Path) -> TrainingData:
                 )
             turns = _with_system(read(row), _optional_text(row, "system"))
             check_turns(turns)
-            rows.append(ChatRow(tuple(turns), path, line, str(row.get("task") or "")))
+            schema = row["schema"] if isinstance(row.get("schema"), str) else ""
+            rows.append(ChatRow(tuple(turns), path, line, str(row.get("task") or ""), schema))
         except ValueError as error:
             problems.append((line, f"{shown(path)}:{line}: {error}"))
-    found_wrong = [text for _, text in sorted(problems)]
-    raise_all(found_wrong, f"{shown(path)} has rows that cannot be trained on")
-    return TrainingData(path, name, rows)
+    return TrainingData(path, name, rows), sorted(problems)

@@ -26,6 +26,7 @@ from referencing.jsonschema import DRAFT202012
 
 from lorachain.errors import UserError
 from lorachain.files import canonical_json, sha256_text
+from lorachain.paths import SCHEMAS, absolute
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -110,6 +111,20 @@ def load_schema(path: str | Path) -> Schema:
     """
     path = Path(path)
     return _compile(_read(path), path.name, path)
+
+
+def find_schema(name: str, folder: Path) -> Schema:
+    """A schema by its name under configs/schemas, or by a file's path, relative to `folder`.
+
+    Raises UserError for a name that is not known and for whatever `load_schema` refuses.
+    """
+    if not re.fullmatch(r"[\w-]+", name):
+        return load_schema(absolute(folder, name))
+    path = SCHEMAS / f"{name}.schema.json"
+    if not path.is_file():
+        known = sorted(p.name.removesuffix(".schema.json") for p in SCHEMAS.glob("*.json"))
+        raise UserError(f"schema {name!r} is not known; known are {', '.join(known)}.")
+    return load_schema(path)
 
 
 def compile_schema(schema: Schema | Mapping[str, Any]) -> Schema:

@@ -77,12 +77,18 @@ class Suite:
 
 
 def read_suite(
-    path: Path, *, system: str | None = None, schema: str | None = None, limit: int | None = None
+    path: Path,
+    *,
+    system: str | None = None,
+    schema: str | None = None,
+    limit: int | None = None,
+    quiet: bool = False,
 ) -> Suite:
     """Read and check a suite or a questions file.
 
     `system` becomes the system prompt of items that have none, `schema` the schema of those that
-    name none, and `limit` keeps the first items. Raises UserError that lists every bad item.
+    name none, and `limit` keeps the first items; `quiet` says nothing of keys that nothing reads.
+    Raises UserError that lists every bad item.
     """
     items: list[Item] = []
     problems: list[str] = []
@@ -99,7 +105,7 @@ def read_suite(
             problems.append(f"{where}: {error}")
     problems += _repeated(items)
     raise_all(problems, f"{shown(path)} has items that cannot be asked")
-    if ignored:
+    if ignored and not quiet:
         log.info("%s: keys that nothing reads: %s", shown(path), ", ".join(sorted(ignored)))
     kept = items if limit is None else items[:limit]
     named = {item.schema for item in kept}

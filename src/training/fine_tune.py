@@ -12,9 +12,9 @@ from lorachain.cli import run
 from lorachain.training import command
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None) -> int:
     """Train version 1."""
-    command.main(command.V1, __doc__ or "", argv)
+    return command.main(command.V1, __doc__ or "", argv)
 
 
 if __name__ == "__main__":

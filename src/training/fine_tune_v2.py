@@ -13,9 +13,9 @@ from lorachain.cli import run
 from lorachain.training import command
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None) -> int:
     """Train the version after --source-model."""
-    command.main(command.V2, __doc__ or "", argv)
+    return command.main(command.V2, __doc__ or "", argv)
 
 
 if __name__ == "__main__":

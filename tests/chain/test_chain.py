@@ -63,7 +63,7 @@ def test_no_output_holds_a_pickle(chain: tuple[Place, list[Path]]) -> None:
             if "tfevents" in path.name:
                 assert path.parent.name == "logs"
                 continue
-            assert path.suffix in ALLOWED, path
+            assert path.suffix in ALLOWED or path.name == "preflight.html", path
             start = path.read_bytes()[:2]
             assert start not in (b"PK", b"\x80\x02", b"\x80\x04"), path  # zip (torch.save), pickle
 
@@ -217,7 +217,7 @@ def test_fine_tune_v2_requires_a_parent_that_is_there(place: Place) -> None:
         (["--set", "training.lr_scheduler_type=cosinus"], "cosinus"),
         (["--set", "data.max_seq_length=16"], r"--set data\.on_overlong=drop"),
         (["--set", "lora.target_modules=[no_proj]"], "no_proj"),
-        (["--base-model", "nobody/nothing"], "hub cannot be reached"),
+        (["--base-model", "nobody/nothing"], "was not asked, because HF_HUB_OFFLINE is set"),
         (["--base-model", "./nothing"], "neither a folder"),
         (["--config", "nothing.yaml"], "Config file not found"),
         (["--val-data", "none", "--set", "training.load_best_model_at_end=true"], "--val-data"),

@@ -36,9 +36,10 @@ def truncated(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> tupl
     rows += [row(f"tell {i}", "river stone " * 60) for i in range(3)]
     rows += [row("river stone " * 60, "yes.")]
     write_rows(place.folder / "train1.jsonl", rows)
-    write_rows(place.folder / "val1.jsonl", rows[:2])
+    write_rows(place.folder / "val1.jsonl", [row(f"say {i}", f"yes {i}.") for i in (20, 21)])
     sets = [f"data.max_seq_length={LIMIT}", "data.on_overlong=truncate"]
-    return place, place.v1("v1", sets=sets)
+    passed = ("--allow", "end-untrained", "--allow", "nothing-trained")
+    return place, place.v1("v1", *passed, sets=sets)
 
 
 def lost_tokens(place: Place) -> int:

@@ -53,7 +53,7 @@ def test_row_05_too_little_room_is_found_before_the_first_step(
     fill(small_disk, 2_000_000)
     refused = bench.run(small_disk / "v1", sets=LONG)
     assert refused.code == 2, refused.text
-    assert "There is too little room at " in refused.text
+    assert "disk-short: Checkpoints and version take " in refused.text
     assert "--set checkpoint.save_total_limit=1" in refused.text
     assert "step 1/" not in refused.text
     assert steps_of(refused.folder) == []

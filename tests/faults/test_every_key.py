@@ -97,12 +97,13 @@ MEMORY = {
     "training.max_tokens_per_micro_batch": "48",
 }
 PATHS = {"model.base_model", "data.train_data", "data.val_data", "training.output_dir"}
+LOOKS = {"data.answer_schema": "envelope"}  # what the look before the training reads
 PATHS_OF_LATER_VERSIONS = {"model.source_model", "replay.data"}
 
 
 def test_every_setting_takes_a_side() -> None:
     refused = {*SHAPING, *OF_LATER_VERSIONS}
-    free = {*NUMBERS, *MEMORY, *PATHS, *PATHS_OF_LATER_VERSIONS}
+    free = {*NUMBERS, *MEMORY, *LOOKS, *PATHS, *PATHS_OF_LATER_VERSIONS}
     assert refused | free == set(KNOWN_KEYS)
     assert free == NOT_SHAPING and not refused & free
 
@@ -248,6 +249,13 @@ def test_row_12_what_shapes_nothing_may_change_and_the_end_is_the_same(
     assert log_of(folder) == log_of(half.whole)
     kept = {"checkpoint.save_steps": [7, 8], "checkpoint.save_total_limit": [8]}
     assert steps_of(folder) == kept[key]  # what was asked for is what happens from here on
+
+
+def test_row_12_what_is_only_looked_at_may_change_and_the_end_is_the_same(half: Half) -> None:
+    sets = [f"{key}={value}" for key, value in LOOKS.items()]
+    folder = half.again(half.copy("looks"), sets=sets)
+    assert_went_on(half, folder)
+    assert largest_difference(folder, half.whole) == 0.0
 
 
 @pytest.fixture(scope="module")

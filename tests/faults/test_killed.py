@@ -37,7 +37,7 @@ FILES = (
 )
 BEGINNING = [
     f"{what} {name}#1"
-    for name in ("unfinished.json", "training_log.jsonl")
+    for name in ("unfinished.json", "preflight.json", "preflight.html", "training_log.jsonl")
     for what in ("write", "fsync", "rename")
 ]
 # Counted from a life that begins at the checkpoint of step 4 and first writes that of step 6, at

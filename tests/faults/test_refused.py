@@ -410,7 +410,7 @@ def allowed(path: Path, root: Path) -> bool:
     return (
         path.suffix in SUFFIXES
         or re.fullmatch(r"logs/events\.out\.tfevents[^/]*", inside) is not None
-        or inside == ".lock"
+        or inside in (".lock", "preflight.html")
     )
 
 

@@ -89,7 +89,7 @@ def test_row_18_every_bad_line_is_reported_with_its_number_before_the_model_load
     text = "\n".join(bad[n][0] if n in bad else line for n, line in enumerate(good, start=1))
     ended = trained_on(bench, text.encode(), "bad-lines")
     path = bench.folder / "bad-lines.jsonl"
-    refused(ended, f"{path} has rows that cannot be trained on ({len(bad)}):")
+    refused(ended, f"bad-rows: {len(bad)} of the 16 rows of {path} cannot be trained on:")
     reported = [line for line in ended.lines if line.startswith(f"  {path}:")]
     assert len(reported) == len(bad)
     for line, (number, (_, what)) in zip(reported, bad.items(), strict=True):
@@ -118,7 +118,7 @@ def test_row_18_a_byte_that_is_no_utf_8_is_found_at_its_line(bench: Bench) -> No
     ("name", "data"), [("empty", b""), ("blank", b"\n\r\n  \n"), ("mark-alone", b"\xef\xbb\xbf")]
 )
 def test_row_18_a_file_without_rows_is_refused(bench: Bench, name: str, data: bytes) -> None:
-    refused(trained_on(bench, data, name), f"Error: {bench.folder / name}.jsonl holds no rows.")
+    refused(trained_on(bench, data, name), f"bad-rows: {bench.folder / name}.jsonl holds no rows.")
 
 
 def test_row_18_the_validation_file_is_checked_as_well(bench: Bench) -> None:
@@ -171,12 +171,13 @@ def test_row_19_overlong_rows_are_counted_and_each_way_out_that_is_offered_works
     path = bench.folder / "overlong.jsonl"
     refused(
         ended,
-        f"{path}: 3 of 16 rows are longer than data.max_seq_length = 128 tokens",
-        f"the first is {path}:5. Choose:",
+        "overlong-rows: 3 of 16 training rows are longer than data.max_seq_length = 128 tokens",
+        f"rows: {path}:5, :6, :7\n",
     )
     longest = re.search(r"the longest has (\d+)\)", ended.text)
     assert longest
-    offers = [line.split()[:2] for line in ended.lines if line.startswith("  --set ")]
+    advice = next(line for line in ended.lines if line.startswith("  -> --set "))
+    offers = [offer.split() for offer in re.findall(r"--set [\w.]+=\w+", advice)]
     assert [offer[1] for offer in offers] == [
         f"data.max_seq_length={longest[1]}",
         "data.on_overlong=drop",
@@ -198,14 +199,12 @@ def test_row_19_rows_that_keep_nothing_to_learn_are_counted_and_left_out(bench: 
     """Cut to the limit, three rows are questions alone: all of their labels are masked."""
     data = with_long_rows(question=200)
     sets = (LIMIT, "data.on_overlong=truncate")
-    ended = trained_on(bench, data, "masked", sets=sets)
-    path = bench.folder / "masked.jsonl"
+    asked = trained_on(bench, data, "masked", sets=sets)
+    said = "nothing-trained: 3 of 16 training rows have their whole answer beyond"
+    refused(asked, said, f"rows: {bench.folder / 'masked'}.jsonl:5, :6, :7\n")
+    ended = trained_on(bench, data, "masked", "--allow", "nothing-trained", sets=sets)
     assert ended.code == 0, ended.text
-    assert f"{path}: 3 of 16 rows are longer than data.max_seq_length = 128 tokens" in ended.text
-    assert (
-        f"{path}: 3 rows have no token left to learn within 128 tokens and are left out."
-        in ended.lines
-    )
+    assert "3 of 16 training rows have their whole answer beyond" in ended.text
     assert "masked: from the base, on 13 rows (format: messages)" in ended.text
     assert lineage(ended.folder)["metrics"]["steps"] == 4  # 13 rows, 4 a step
 
@@ -220,8 +219,8 @@ def test_row_19_no_trained_token_at_all_is_an_error(bench: Bench, way: str) -> N
     path = bench.folder / f"nothing-{way}.jsonl"
     refused(
         ended,
-        f"{path}: 16 of 16 rows are longer than data.max_seq_length = 128 tokens",
-        f"Error: {path}: no row has a single token to learn from within data.max_seq_length = 128.",
+        "16 of 16 training rows are longer than data.max_seq_length = 128 tokens",
+        f"{path}: no row has a single token to learn from within data.max_seq_length = 128.",
     )
 
 

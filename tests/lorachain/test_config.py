@@ -43,6 +43,7 @@ CHANGED: dict[str, Any] = {
     "data.val_data": "none",
     "data.max_seq_length": 2048,
     "data.on_overlong": "truncate",
+    "data.answer_schema": "envelope",
     "training.output_dir": "models/x",
     "training.num_train_epochs": 2.5,
     "training.max_steps": 7,

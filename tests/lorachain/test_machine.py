@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -220,3 +222,60 @@ def test_this_machine_is_seen_as_it_is() -> None:
     assert machine.torch_dtype("bf16") == torch.bfloat16
     assert machine.torch_dtype("fp16") == torch.float16
     assert machine.torch_dtype("fp32") == torch.float32
+
+
+def test_a_system_that_does_not_say_how_many_cores_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(machine.os, "cpu_count", lambda: None)
+    found = machine.detect()
+    assert found.name.startswith("CPU (") and "cores" not in found.name and "None" not in found.name
+
+
+# --- a GPU that this torch leaves alone ---
+
+
+@pytest.fixture
+def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An nvidia-smi on PATH that lists one GPU."""
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA GeForce RTX 3060 (UUID: GPU-1)'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return program
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize(
+    ("cuda", "says"),
+    [
+        (None, "To use the GPU: python scripts/setup_env.py --torch cu130"),
+        ("13.0", "What to do says: python scripts/doctor.py"),
+    ],
+)
+def test_row_29_a_gpu_beside_a_torch_that_does_not_use_it_is_said(
+    nvidia_smi: Path, monkeypatch: pytest.MonkeyPatch, cuda: str | None, says: str
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    sentence = machine.unused_gpu()
+    assert sentence is not None
+    assert "this runs on the CPU" in sentence and "NVIDIA GeForce RTX 3060" in sentence
+    assert says in sentence
+
+
+@pytest.mark.posix
+def test_no_gpu_and_a_hidden_one_are_not_spoken_of(
+    nvidia_smi: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert machine.unused_gpu() is None
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert machine.unused_gpu() is not None
+    nvidia_smi.write_text("#!/bin/sh\necho 'No devices were found'\nexit 6\n")
+    assert machine.unused_gpu() is None
+    monkeypatch.setenv("PATH", str(nvidia_smi.parent / "nothing"))
+    assert machine.unused_gpu() is None

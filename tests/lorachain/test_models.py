@@ -303,7 +303,10 @@ def test_a_hub_that_cannot_be_reached_is_a_sentence() -> None:
         "except UserError as error:\n    print(error)\n"
     )
     env = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
-    for settings in ({"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}):
+    for settings, says in (
+        ({"HF_HUB_OFFLINE": "1"}, "was not asked, because HF_HUB_OFFLINE is set. Unset it and run"),
+        ({"HF_ENDPOINT": "http://127.0.0.1:9"}, "127.0.0.1 cannot be reached (LocalEntryNotFound"),
+    ):
         ran = subprocess.run(
             [sys.executable, "-c", code],
             env={**env, "HF_HOME": os.devnull + "-none", **settings},
@@ -312,7 +315,31 @@ def test_a_hub_that_cannot_be_reached_is_a_sentence() -> None:
             timeout=60,
         )
         assert "Qwen/Qwen2.5-0.5B-Nothing is not on this machine" in ran.stdout, ran.stderr
+        assert says in ran.stdout
+        assert "-none" in ran.stdout  # the folder that was looked in
+        assert "hf download Qwen/Qwen2.5-0.5B-Nothing --local-dir FOLDER" in ran.stdout
         assert "--base-model smollm2-135m-instruct" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError(28, "No space left on device", "blob"), "The disk is full: blob could not be"),
+        (PermissionError(13, "Permission denied", "blob"), "blob cannot be read or written"),
+    ],
+)
+def test_a_base_that_cannot_be_stored_is_no_fault_of_the_network(
+    monkeypatch: pytest.MonkeyPatch, error: OSError, says: str
+) -> None:
+    import huggingface_hub
+
+    def fail(*_: object, **__: object) -> str:
+        raise error
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+    with pytest.raises(UserError, match="org/base could not be fetched") as caught:
+        find_base("org/base")
+    assert says in str(caught.value) and "cannot be reached" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def render_page(
         ]
     )
     text = environment.get_template(template).render(
-policy=policy, style=Markup(style), script=Markup(script), **data
+        policy=policy, style=Markup(style), script=Markup(script), **data
     )
     return _SURROGATE.sub("\ufffd", text)
 

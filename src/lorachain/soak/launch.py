@@ -18,7 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PRELOADED = ("lorachain.training.train", "lorachain.training.command")
+PRELOADED = (
+    *("lorachain.training.train", "lorachain.training.command"),
+    *("lorachain.preflight.near", "matplotlib.figure"),
+)
 
 
 @dataclass

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from lorachain.errors import UserError
+from lorachain.steps import steps_per_epoch
 from lorachain.training.dataset import Example
 
 
@@ -59,10 +60,8 @@ class StepBatches:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        """Optimizer steps of one epoch. A last step with fewer rows than processes joins the one
-        before it, because no process may be left without a row."""
-        full, rest = divmod(len(self.lengths), self.rows)
-        return max(1, full + (rest >= self.processes))
+        """Optimizer steps of one epoch."""
+        return steps_per_epoch(len(self.lengths), self.rows, self.processes)
 
     def __iter__(self) -> Iterator[list[int]]:
         rng = np.random.default_rng([self.seed, self.epoch])

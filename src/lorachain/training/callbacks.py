@@ -9,6 +9,8 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,12 @@ from transformers import TrainerCallback
 
 from lorachain.faults import reached
 from lorachain.files import write_text
+from lorachain.training.clock import clock, when_done
 from lorachain.training.output import LOG_FILE
 
 log = logging.getLogger("lorachain")
 
+FEW = 3  # steps after which the end is said
 PLAIN_SECONDS = 10.0  # between two plain lines where there is no terminal
 
 
@@ -46,11 +50,20 @@ class TokenMeter:
 
 
 class Progress(TrainerCallback):  # type: ignore[misc,unused-ignore]
-    """A progress bar on a terminal, a plain line every ten seconds elsewhere."""
+    """A progress bar on a terminal, a plain line every ten seconds elsewhere; after the first few
+    steps, once, how long it will take and when it will be done."""
 
-    def __init__(self, meter: TokenMeter, name: str) -> None:
+    def __init__(
+        self,
+        meter: TokenMeter,
+        name: str,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = datetime.now,
+    ) -> None:
         self.meter = meter
         self.name = name
+        self._monotonic, self._now = monotonic, now
         self.bar: Any = None
         self._last = 0.0
 
@@ -59,7 +72,7 @@ class Progress(TrainerCallback):  # type: ignore[misc,unused-ignore]
         if not state.is_world_process_zero:
             return
         self._first = state.global_step
-        self._began = time.monotonic()
+        self._began = self._monotonic()
         if sys.stderr.isatty():
             self.bar = tqdm(
                 total=state.max_steps,
@@ -81,6 +94,7 @@ class Progress(TrainerCallback):  # type: ignore[misc,unused-ignore]
         """Move on by one step."""
         if not state.is_world_process_zero:
             return
+        self._say_when(state.global_step - self._first, state.max_steps - state.global_step)
         loss, rate = self.meter.loss, kwargs["lr_scheduler"].get_last_lr()[0]
         if self.bar is not None:
             self.bar.update(state.global_step - self.bar.n)
@@ -88,7 +102,7 @@ class Progress(TrainerCallback):  # type: ignore[misc,unused-ignore]
                 f"loss {loss:.3f}, lr {rate:.1e}, {self.meter.rate:.0f} trained tokens/s"
             )
             return
-        now = time.monotonic()
+        now = self._monotonic()
         first, last = self._first + 1, state.max_steps
         if state.global_step in (first, last) or now - self._last >= PLAIN_SECONDS:
             self._last = now
@@ -100,18 +114,21 @@ class Progress(TrainerCallback):  # type: ignore[misc,unused-ignore]
                 clock(left),
             )
 
+    def _say_when(self, done: int, left: int) -> None:
+        """Once: the time of a step and of the end. The first step starts slowly and does not
+        count."""
+        if done == 1:
+            self._warm = self._monotonic()
+        elif done == FEW and left > 0:
+            step = (self._monotonic() - self._warm) / (FEW - 1)
+            text = f"{self.name}: {when_done(step, left, self._now())}"
+            tqdm.write(text, file=sys.stderr) if self.bar is not None else log.info(text)
+
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Close the bar."""
         if self.bar is not None:
             self.bar.close()
             self.bar = None
-
-
-def clock(seconds: float) -> str:
-    """'1:02:03' or '2:03' of a duration in seconds."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 class JsonlLog(TrainerCallback):  # type: ignore[misc,unused-ignore]

@@ -42,6 +42,7 @@ def model_card(data: Mapping[str, Any], logged: Sequence[Mapping[str, Any]]) -> 
         ),
         "",
         *_overlong(data),
+        *_let_pass(data),
         "## Validation loss",
         "",
         "| rows of | loss per token |",
@@ -82,6 +83,12 @@ def _overlong(data: Mapping[str, Any]) -> list[str]:
         if one["rows"]
     ]
     return [*sentences, ""] if sentences else []
+
+
+def _let_pass(data: Mapping[str, Any]) -> list[str]:
+    """A sentence on the preflight errors that `--allow` let pass."""
+    codes = data.get("preflight", {}).get("errors")
+    return [f"- It was trained in spite of: {', '.join(codes)} (`--allow`).", ""] if codes else []
 
 
 def _loadable(base: str) -> str:

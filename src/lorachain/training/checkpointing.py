@@ -32,6 +32,7 @@ from lorachain.adapters import WEIGHTS, adapter_state, check_arrived, read_tenso
 from lorachain.errors import UserError
 from lorachain.faults import reached
 from lorachain.files import dump_json, load_json
+from lorachain.oserrors import remedy
 from lorachain.paths import shown
 from lorachain.training.optimizer_state import load_optimizer, prove_round_trip, save_optimizer
 from lorachain.training.random_state import load_rng, random_state, save_rng
@@ -143,7 +144,7 @@ class SafeCheckpointMixin(Trainer):  # type: ignore[misc,unused-ignore]
             why = getattr(error, "strerror", None) or error
             raise UserError(
                 f"The checkpoint of step {step} could not be written: {why}. "
-                "Earlier checkpoints are untouched. Make room and run the same command again."
+                f"Earlier checkpoints are untouched. {remedy(error)}"
             ) from error
         self._saved_step = step
         best = self.state.best_global_step if self._select_best else None

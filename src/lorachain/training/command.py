@@ -12,11 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lorachain.awake import PRIORITIES, give_way
 from lorachain.builtin_base import BUILTIN_BASES
 from lorachain.cli import ArgumentParser, whole
 from lorachain.config import Resolved, resolve, with_values
-from lorachain.errors import UserError
+from lorachain.errors import EXIT_OK, UserError
 from lorachain.paths import CONFIGS, from_project, from_user, runnable, shown
+from lorachain.preflight.finding import check_codes
 
 DEFAULT_CONFIG = CONFIGS / "training_config.yaml"
 
@@ -112,13 +114,36 @@ def parser(defaults: Defaults, description: str) -> ArgumentParser:
         metavar="N",
         help="print N rows with the trained tokens marked, and stop",
     )
+    p.add_argument(
+        "--preflight-only",
+        action="store_true",
+        help="say what was found before the training, and stop (exit code 2 where it would)",
+    )
+    p.add_argument(
+        "--allow",
+        metavar="CODE",
+        action="append",
+        default=[],
+        help="train although the preflight finds this error, such as leak-suite; may be repeated",
+    )
+    p.add_argument(
+        "--probe",
+        action="store_true",
+        help="load the model and try the largest micro-batch before the training",
+    )
+    p.add_argument(
+        "--priority",
+        choices=PRIORITIES,
+        help="let other programs go first (default: as the system started it)",
+    )
     p.add_argument("--verbose", action="store_true", help="say more about what happens")
     return p
 
 
-def main(defaults: Defaults, description: str, argv: Sequence[str] | None) -> None:
-    """Parse, check what needs no model, then train (or show rows)."""
+def main(defaults: Defaults, description: str, argv: Sequence[str] | None) -> int:
+    """Parse, check what needs no model, then train (or only look). Returns the exit code."""
     args = parser(defaults, description).parse_args(argv)
+    check_codes(args.allow)
     if args.verbose:
         from lorachain.cli import set_up_output
 
@@ -166,24 +191,34 @@ def main(defaults: Defaults, description: str, argv: Sequence[str] | None) -> No
         args.resume if args.resume in ("auto", "never") else str(from_user(args.resume)),
         args.restart,
         command(sys.argv),
+        tuple(args.allow),
+        args.probe,
     )
     if args.show_sample is not None:
         from lorachain.training.sample import show_sample
 
         show_sample(request, args.show_sample)
-        return
+        return EXIT_OK
+    if args.priority:
+        give_way(args.priority)
+    if args.preflight_only:
+        from lorachain.training.gate.passing import only
+        from lorachain.training.stage import prepare
+
+        return only(prepare(request))
     run(request)
+    return EXIT_OK
 
 
 def command(argv: Sequence[str]) -> str:
     """The command that goes on from here: without --restart and --resume, which would begin again
-    or go back."""
+    or go back, and without --probe, whose answer is known."""
     words: list[str] = []
     given = iter(argv)
     for word in given:
         if word == "--resume":
             next(given, None)
-        elif word != "--restart" and not word.startswith("--resume="):
+        elif word not in ("--restart", "--probe") and not word.startswith("--resume="):
             words.append(word)
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count > 1:

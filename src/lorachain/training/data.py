@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +14,40 @@ from lorachain.errors import UserError
 from lorachain.files import canonical_json, sha256_file, sha256_text
 from lorachain.lineage import Lineage, data_path, portable
 from lorachain.paths import PROJECT_ROOT, from_project, shown
+from lorachain.preflight.finding import Finding
 from lorachain.records import TrainingData, read_training_data
-from lorachain.training.dataset import Encoded, Example, Overlong, encode_file, encode_rows
+from lorachain.training.dataset import (
+    Encoded,
+    Example,
+    Overlong,
+    encode_file,
+    encode_rows,
+    encode_whole,
+    limit_rows,
+)
 from lorachain.training.replay import Replay, Source, draw
+from lorachain.training.unreadable import nothing_left, read_own, template_refuses
 
 log = logging.getLogger("lorachain")
 
 
 @dataclass(frozen=True)
 class Files:
-    """The files of a stage, read and checked, before anything heavy is imported."""
+    """The files of a stage, read and checked, before anything heavy is imported. `findings` name
+    the rows of its own that cannot be read; the others are there."""
 
     train: TrainingData
     validation: TrainingData | None
     replay: tuple[tuple[str, TrainingData], ...]  # (source's name, rows)
     ancestors: tuple[tuple[str, TrainingData], ...]  # (version's name, its validation rows)
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)
 class StageData:
     """Encoded rows. `groups[i]` is 0 for a row of the stage's own and 1 for a replayed one;
-    `overlong` is by role and, for what is replayed, the source's name."""
+    `overlong` is by role and, for what is replayed, the source's name. `whole` has the stage's own
+    rows before the length limit, by role; `findings` name those that cannot be encoded."""
 
     examples: list[Example]
     groups: list[int]
@@ -42,6 +55,8 @@ class StageData:
     ancestors: dict[str, list[Example]]
     replay: Replay | None
     overlong: Mapping[tuple[str, str], Overlong]
+    whole: Mapping[str, list[Example]] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
 
     @property
     def trained_tokens(self) -> int:
@@ -58,8 +73,10 @@ def read_files(
 ) -> Files:
     """Read all files of a stage called `own`. `line` is the parent, its parent, ... up to V1.
 
-    Raises UserError for unreadable rows, and for replay data that is gone or has changed.
+    Raises UserError for a file of its own without a single good row, and for replay data that is
+    bad, gone or has changed.
     """
+    own_rows, bad = read_own(train, validation)
     named = list(zip(distinct([own, *(v.name for v in line)])[1:], line, strict=True))
     replay: list[tuple[str, TrainingData]] = []
     if config.replay.share > 0:
@@ -72,10 +89,11 @@ def read_files(
         replay.append((Path(path).name, read_training_data(from_project(path))))
     names = distinct([name for name, _ in replay])
     return Files(
-        read_training_data(train),
-        read_training_data(validation) if validation else None,
+        own_rows[0],
+        own_rows[1] if validation else None,
         tuple((name, rows) for name, (_, rows) in zip(names, replay, strict=True)),
         tuple(_ancestor_validation(named)),
+        tuple(bad),
     )
 
 
@@ -127,9 +145,14 @@ def encode_files(files: Files, encoder: ChatEncoder, config: StageConfig) -> Sta
     """Encode everything, draw what is replayed, and apply the length limit to the stage's rows."""
     limit, on_overlong = config.data.max_seq_length, config.data.on_overlong
     encoded: dict[tuple[str, str], Encoded] = {}
-    encoded["train", ""] = encode_file(files.train, encoder, limit, on_overlong)
-    if files.validation:
-        encoded["validation", ""] = encode_file(files.validation, encoder, limit, on_overlong)
+    whole: dict[str, list[Example]] = {}
+    refused: list[Finding] = []
+    for role, rows in (("train", files.train), ("validation", files.validation)):
+        if rows is not None:
+            whole[role], problems = encode_whole(rows, encoder)
+            encoded[role, ""] = limit_rows(whole[role], limit, on_overlong)
+            refused += template_refuses(rows, problems)
+            refused += nothing_left(rows, whole[role], encoded[role, ""], limit)
     own = encoded["train", ""].examples
     replay = None
     if files.replay:
@@ -150,7 +173,9 @@ def encode_files(files: Files, encoder: ChatEncoder, config: StageConfig) -> Sta
         encoded["validation", ""].examples if files.validation else [],
         dict(_encode_ancestors(files, encoder, limit)),
         replay,
-        {key: found.overlong for key, found in encoded.items()},
+        {key: one.overlong for key, one in encoded.items()},
+        whole,
+        tuple(refused),
     )
 
 

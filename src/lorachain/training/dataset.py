@@ -85,16 +85,7 @@ def encode_file(data: TrainingData, encoder: ChatEncoder, limit: int, on_overlon
     Raises UserError when a row is too long under `error`, when a template refuses a row (naming
     file:line), and when nothing is left to learn from.
     """
-    examples = []
-    problems = []
-    rows = tqdm(data.rows, desc=f"Reading {data.path.name}", unit="row", delay=1.0, leave=False)
-    for row in rows:
-        try:
-            chat = encoder.encode(row.messages)
-        except UserError as error:
-            problems.append(f"{row.where}: {error}")
-            continue
-        examples.append(Example(row, chat.ids, chat.trained))
+    examples, problems = encode_whole(data, encoder)
     raise_all(problems, f"{shown(data.path)} has rows that this base's chat template cannot take")
     kept = _limit(examples, limit, on_overlong, shown(data.path))
     trainable = [example for example in kept if example.trained_tokens > 0]
@@ -112,6 +103,39 @@ def encode_file(data: TrainingData, encoder: ChatEncoder, limit: int, on_overlon
             f"{max(len(e.ids) for e in examples)} tokens."
         )
     return Encoded(trainable, _what_became(examples, limit, on_overlong))
+
+
+def encode_whole(data: TrainingData, encoder: ChatEncoder) -> tuple[list[Example], list[str]]:
+    """A file's rows before any limit, and what the base's template refuses, as file:line."""
+    examples = []
+    problems = []
+    rows = tqdm(data.rows, desc=f"Reading {data.path.name}", unit="row", delay=1.0, leave=False)
+    for row in rows:
+        try:
+            chat = encoder.encode(row.messages)
+        except UserError as error:
+            problems.append(f"{row.where}: {error}")
+            continue
+        examples.append(Example(row, chat.ids, chat.trained))
+    return examples, problems
+
+
+def limit_rows(examples: Sequence[Example], limit: int, on_overlong: str) -> Encoded:
+    """Rows as they are trained on, and what the limit did to them, without a word: preflight says
+    it. Under `error` a row stays whole; it is refused before the training."""
+    kept = list(examples)
+    if on_overlong == "drop":
+        kept = [example for example in examples if len(example.ids) <= limit]
+    elif on_overlong == "truncate":
+        kept = [_cut(example, limit) for example in examples]
+    trainable = [example for example in kept if example.trained_tokens > 0]
+    return Encoded(trainable, _what_became(examples, limit, on_overlong))
+
+
+def _cut(example: Example, limit: int) -> Example:
+    if len(example.ids) <= limit:
+        return example
+    return replace(example, ids=example.ids[:limit], trained=example.trained[:limit])
 
 
 def overlong_report(examples: Sequence[Example], limit: int) -> OverlongReport:
@@ -159,7 +183,4 @@ def _limit(examples: list[Example], limit: int, on_overlong: str, name: str) -> 
         log.warning("%s: %s; they are left out.", name, facts)
         return [example for example in examples if len(example.ids) <= limit]
     log.warning("%s: %s; %d answer tokens are cut.", name, facts, report.lost_answer_tokens)
-    return [
-        replace(example, ids=example.ids[:limit], trained=example.trained[:limit])
-        for example in examples
-    ]
+    return [_cut(example, limit) for example in examples]

@@ -15,7 +15,10 @@ from lorachain.paths import shown
 log = logging.getLogger("lorachain")
 
 LOG_FILE = "training_log.jsonl"
-BEFORE_THE_FIRST_STEP = frozenset({LOCK, lineage.UNFINISHED, LOG_FILE, "logs"})
+PREFLIGHT_JSON, PREFLIGHT_PAGE = "preflight.json", "preflight.html"
+BEFORE_THE_FIRST_STEP = frozenset(
+    {LOCK, lineage.UNFINISHED, LOG_FILE, "logs", PREFLIGHT_JSON, PREFLIGHT_PAGE}
+)
 
 
 def begun_by_this(output: Path, identity: Mapping[str, Any]) -> bool:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable
 from itertools import groupby
 
+from lorachain.errors import UserError
 from lorachain.training.dataset import Example
+from lorachain.training.gate.encoded import unusable
+from lorachain.training.gate.words import spelled
 from lorachain.training.stage import Request, prepare
+
+log = logging.getLogger("lorachain")
 
 _GREEN, _DIM, _OFF = "\x1b[30;42m", "\x1b[2m", "\x1b[0m"
 
@@ -16,6 +22,10 @@ _GREEN, _DIM, _OFF = "\x1b[30;42m", "\x1b[2m", "\x1b[0m"
 def show_sample(request: Request, count: int) -> None:
     """Print `count` rows spread over the training data. No weights are loaded."""
     stage = prepare(request)
+    if bad := unusable(stage.found):
+        raise UserError(spelled(bad))
+    for finding in stage.found:
+        log.warning("%s: %s", finding.code, finding.says)
     examples = stage.data.examples
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     count = min(count, len(examples))

@@ -8,7 +8,6 @@ tokens; and the loss itself (`loss`). The Trainer sees gradient_accumulation_ste
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -19,6 +18,7 @@ from transformers import TrainingArguments
 
 from lorachain.config import StageConfig
 from lorachain.errors import UserError
+from lorachain.steps import warmup_steps
 from lorachain.training.batching import Collator, StepBatches
 from lorachain.training.callbacks import TokenMeter
 from lorachain.training.checkpointing import SafeCheckpointMixin, check_loss
@@ -172,23 +172,6 @@ def _settings_errors(kind: str, options: str) -> Iterator[None]:
         yield
     except (ImportError, ValueError, TypeError) as error:
         raise UserError(f"{kind} with these {options} cannot be used: {error}") from None
-
-
-def total_steps(config: StageConfig, steps_per_epoch: int) -> int:
-    """Optimizer steps of a whole stage."""
-    if config.training.max_steps is not None:
-        return config.training.max_steps
-    return max(1, math.ceil(config.training.num_train_epochs * steps_per_epoch))
-
-
-def warmup_steps(config: StageConfig, total: int) -> int:
-    """Steps over which the learning rate rises: `warmup_steps`, or `warmup_ratio` of all.
-
-    The first step of a warm-up has a rate of 0, so a ratio of one single step is none.
-    """
-    if config.training.warmup_steps is not None:
-        return config.training.warmup_steps
-    return min(math.ceil(config.training.warmup_ratio * total), total - 1)
 
 
 def training_arguments(

@@ -9,23 +9,31 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lorachain import checkpoint, lineage
+from lorachain import lineage
+from lorachain.awake import kept_awake
 from lorachain.config import Resolved, shaping
-from lorachain.errors import Interrupted, UserError
+from lorachain.errors import UserError
 from lorachain.files import folder_lock, is_disk_full, remove_leftovers
 from lorachain.lineage import Lineage
 from lorachain.machine import Machine, Precision
 from lorachain.models import Base, context_length, find_base
 from lorachain.paths import shown
+from lorachain.preflight.finding import Finding
+from lorachain.preflight.inputs import Length
+from lorachain.preflight.lengths import Lengths
 from lorachain.training.data import Files, StageData, encode_files, read_files, rows_hash
-from lorachain.training.inherit import Setting, format_table, inherit
+from lorachain.training.gate.encoded import check_encoded, limits, unusable
+from lorachain.training.gate.look import Look
+from lorachain.training.gate.passing import gone_through, pass_gate, write_reports
+from lorachain.training.inherit import Setting, inherit
+from lorachain.training.next_step import what_is_next
 from lorachain.training.output import begun_by_this, occupied, put_away, undo
 from lorachain.training.resume import agreed, check_same, find_checkpoint
 
@@ -44,6 +52,8 @@ class Request:
     resume: str = "auto"  # auto, never, or a checkpoint folder
     restart: bool = False
     again: str = ""  # the command that does this once more
+    allow: tuple[str, ...] = ()  # codes of preflight errors that are let pass
+    probe: bool = False  # try the largest micro-batch first
 
     @property
     def names(self) -> dict[str, str]:
@@ -73,6 +83,11 @@ class Stage:
     tokenizer: Any
     encoder: Any
     data: StageData
+    length: Length
+    lengths: Mapping[str, Lengths]  # of its own files by role, before the limit
+    found: list[Finding]  # by reading and encoding
+    look: Look | None = None  # what the gate saw
+    preflight: Mapping[str, Any] | None = None  # what the lineage says of it
     fresh: bool = False  # begin anew, whatever is there
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     began: float = field(default_factory=time.monotonic)
@@ -129,13 +144,14 @@ def is_main_process() -> bool:
 
 
 def run(request: Request) -> Path:
-    """Train one version. Returns its folder.
+    """Train one version. Returns its folder. Meanwhile the computer is kept from sleeping.
 
     A finished version of the same settings and data is left alone. Raises UserError for whatever
     the user can mend, and Interrupted after Ctrl-C, when the run is saved.
     """
     try:
-        return _hold_and_run(request)
+        with kept_awake():
+            return _hold_and_run(request)
     except OSError as error:
         if not is_disk_full(error):
             raise
@@ -155,6 +171,8 @@ def _hold_and_run(request: Request) -> Path:
         try:
             stage = prepare(request)  # what is there is moved aside only for a run that can begin
             stage.fresh = request.restart and not begun_by_this(request.output, stage.identity())
+            if stage.fresh:
+                stage.look = pass_gate(stage, main=True)
             # Between the moving and the new lock, another run may have come in and ended.
             while stage.fresh and occupied(request.output):
                 if os.name == "nt":  # which moves no folder in which a file is open: the lock
@@ -173,7 +191,8 @@ def _hold_and_run(request: Request) -> Path:
 
 def _run(stage: Stage) -> Path:
     request, identity = stage.request, stage.identity()
-    if not request.restart and lineage.is_finished(request.output):
+    done = not request.restart and lineage.is_finished(request.output)
+    if done and not unusable(stage.found):
         check_same(lineage.read(request.output), identity, stage.names)
         if request.resume != "auto":
             raise UserError(
@@ -181,7 +200,10 @@ def _run(stage: Stage) -> Path:
                 "again, pass --restart (the old one is moved aside), or choose another --output."
             )
         (request.output / lineage.UNFINISHED).unlink(missing_ok=True)
-        log.info("%s is finished already; nothing to do.", shown(request.output))
+        log.info(
+            "%s is finished already; nothing to do. %s",
+            *(shown(request.output), what_is_next(request.output)),
+        )
         return request.output
     found = agreed(
         lambda: (
@@ -195,16 +217,27 @@ def _run(stage: Stage) -> Path:
             "%s was begun with --restart by this same command and is not finished: it goes on.",
             shown(request.output),
         )
-    if is_main_process():
+    main = is_main_process()
+    if found is not None and not unusable(stage.found):
+        stage.preflight = gone_through(stage, main=main)
+    if stage.preflight is None:
+        stage.look = stage.look or pass_gate(stage, main=main)
+        stage.preflight = stage.look.codes()
+    if main:
         remove_leftovers(request.output)
         lineage.begin(request.output, request.again, restarted=request.restart)
+        if stage.look is not None:
+            write_reports(stage.look, request.output)
     from lorachain.training.train import train
 
     return train(stage, identity, found)
 
 
 def prepare(request: Request) -> Stage:
-    """Read, check and encode everything a stage needs, without loading the base's weights."""
+    """Read, check and encode everything a stage needs, without loading the base's weights.
+
+    What is wrong with rows is in the stage's `found`, to be said with all else by the gate.
+    """
     resolved = request.resolved
     parent: Lineage | None = None
     settings: list[Setting] = []
@@ -233,12 +266,14 @@ def prepare(request: Request) -> Stage:
     tokenizer = load_tokenizer(base)
     encoder = ChatEncoder(tokenizer)
     data = encode_files(files, encoder, resolved.config)
-    _check_context(data, base)
-    if resolved.config.training.eval_strategy != "no" and not data.validation:
+    length = limits(resolved.config, context_length(base.folder))
+    lengths, findings = check_encoded(data, encoder, length)
+    if resolved.config.training.eval_strategy != "no" and request.val_data is None:
         resolved = _without_evaluation(resolved)
     return Stage(
         *(request, resolved, parent, line, settings, files),
         *(base, machine, precision, tokenizer, encoder, data),
+        *(length, lengths, [*files.findings, *findings]),
     )
 
 
@@ -261,18 +296,6 @@ def _check_no_ancestor(line: Sequence[Lineage], output: Path) -> None:
             )
 
 
-def _check_context(data: StageData, base: Base) -> None:
-    limit = context_length(base.folder)
-    rows = [*data.examples, *data.validation]
-    longer = [example for example in rows if limit is not None and len(example.ids) > limit]
-    if longer:
-        raise UserError(
-            f"{len(longer)} rows are longer than {base.name} can read ({limit} tokens); the first "
-            f"is {longer[0].row.where}. Shorten them, or pass --set data.max_seq_length={limit} "
-            "and --set data.on_overlong=drop (or truncate)."
-        )
-
-
 def _without_evaluation(resolved: Resolved) -> Resolved:
     from lorachain.config import with_values
 
@@ -281,60 +304,5 @@ def _without_evaluation(resolved: Resolved) -> Resolved:
         raise UserError(
             "Early stopping and best-model selection need validation data: pass --val-data."
         )
-    log.warning("There is no validation data (--val-data): the loss on new rows is not measured.")
     changed = {"training.eval_strategy": "no", "training.eval_steps": None}
     return with_values(resolved, changed, "replaced")
-
-
-def say_what_follows(stage: Stage) -> None:
-    """The few lines that tell a person what is about to be trained, and on what."""
-    data, parent = stage.data, stage.parent
-    own = sum(group == 0 for group in data.groups)
-    log.info(
-        "%s: from %s, on %d rows (format: %s)%s; %d trained tokens an epoch.",
-        *(stage.request.output.name, parent.name if parent else "the base", own),
-        stage.files.train.format,
-        _replayed(stage),
-        data.trained_tokens,
-    )
-    log.info(
-        "Base %s (%s), %s%s, on %s.",
-        *(stage.base.name, stage.base.fingerprint.id, stage.precision.dtype),
-        "" if stage.precision.quantization == "none" else f", {stage.precision.quantization}",
-        stage.machine.name,
-    )
-    for sentence in stage.precision.replaced:
-        log.info("Replaced on this machine: %s.", sentence)
-    if stage.settings:
-        log.info("Settings:\n%s", format_table(stage.settings))
-
-
-def _replayed(stage: Stage) -> str:
-    replay = stage.data.replay
-    if replay is None:
-        return ""
-    share = replay.trained_tokens / stage.data.trained_tokens
-    sources = ", ".join(f"{count} of {name}" for name, count in sorted(replay.rows.items()))
-    return f" and {len(replay.examples)} replayed ({sources}; {share:.0%} of the trained tokens)"
-
-
-def interrupted(stage: Stage, step: int, total: int) -> Interrupted:
-    """What Ctrl-C ends with. One process of several speaks."""
-    if not is_main_process():
-        return Interrupted("")
-    again = stage.request.again or "the same command"
-    folder = stage.request.output / f"checkpoint-{step}"
-    return Interrupted(
-        f"Stopped at step {step} of {total}; it is saved in {shown(folder)}.\n"
-        f"To go on, run it again:\n  {again}"
-    )
-
-
-def stopped_at_once(stage: Stage) -> Interrupted:
-    """What a second Ctrl-C ends with, or one outside the training itself."""
-    newest = checkpoint.folders(stage.request.output)[:1]
-    where = f"Its newest checkpoint is {newest[0].name}" if newest else "It has no checkpoint yet"
-    return Interrupted(
-        f"Stopped at once. {where}.\nTo go on, run it again:\n"
-        f"  {stage.request.again or 'the same command'}"
-    )

@@ -18,26 +18,20 @@ from lorachain.errors import UserError
 from lorachain.fast_lora import speed_up_lora
 from lorachain.models import load_base
 from lorachain.paths import from_user, quoted, shown
+from lorachain.steps import total_steps
 from lorachain.training.batching import Collator, StepBatches, pad
 from lorachain.training.callbacks import JsonlLog, Progress, StopOnInterrupt, TokenMeter
 from lorachain.training.checkpointing import REWARM_STEPS, load_adapter_weights, made_with
 from lorachain.training.dataset import Example
-from lorachain.training.loss import HeadTap, choose_way
+from lorachain.training.loss import HeadTap, Way, choose_way
 from lorachain.training.resume import say_what_else_changed
-from lorachain.training.sft import SFTTrainer, total_steps, training_arguments
-from lorachain.training.stage import (
-    Stage,
-    interrupted,
-    is_main_process,
-    probe_setting,
-    say_what_follows,
-    stopped_at_once,
-)
+from lorachain.training.said import interrupted, say_what_follows, stopped_at_once
+from lorachain.training.sft import SFTTrainer, training_arguments
+from lorachain.training.stage import Stage, is_main_process, probe_setting
 from lorachain.training.version import finish, tokenizer_bytes
 
 log = logging.getLogger("lorachain")
 
-PLAIN_ATTENTION_TOKENS = 1024
 PROBE_TOKENS = 96  # of the row that the ways of taking the loss are compared on
 
 
@@ -47,7 +41,7 @@ def train(stage: Stage, identity: Mapping[str, Any], found: Checkpoint | None) -
         say_what_follows(stage)
     args = _arguments(stage)
     try:
-        model = _load(stage)
+        model = load_model(stage)
         trainer = _trainer(stage, model, args, found)
         before = adapters.adapter_state(model)
         with StopOnInterrupt() as stop:
@@ -106,10 +100,13 @@ def _batches(stage: Stage) -> StepBatches:
     )
 
 
-def _load(stage: Stage) -> Any:
+def load_model(stage: Stage) -> Any:
     """The base with its adapter: a fresh one, or the parent's, checked and trainable."""
     device, config = stage.machine.device, stage.config
-    base = load_base(stage.base, stage.precision, device, _attention(stage))
+    attention = machine.attention(
+        config.model.attn_implementation, config.data.max_seq_length, stage.machine
+    )
+    base = load_base(stage.base, stage.precision, device, attention)
     if stage.parent is None:
         model = adapters.new_adapter(base, config.lora, config.training.seed)
     else:
@@ -128,14 +125,6 @@ def _load(stage: Stage) -> Any:
     return model
 
 
-def _attention(stage: Stage) -> str:
-    """`auto` is SDPA, but on a CPU plain attention for short rows: there SDPA's backward pass is
-    slower (a fifth of a step at 300 tokens), and the memory it saves is small."""
-    asked: str = stage.config.model.attn_implementation
-    short = stage.config.data.max_seq_length <= PLAIN_ATTENTION_TOKENS
-    return "eager" if asked == "auto" and not stage.machine.cuda and short else asked
-
-
 def _set_dropout(model: Any, dropout: float) -> None:
     for name, module in model.named_modules():
         if name.endswith("lora_dropout"):
@@ -144,7 +133,9 @@ def _set_dropout(model: Any, dropout: float) -> None:
     model.peft_config["default"].lora_dropout = dropout
 
 
-def _trainer(stage: Stage, model: Any, args: Any, found: Checkpoint | None) -> SFTTrainer:
+def loss_parts(stage: Stage, model: Any) -> tuple[Collator, HeadTap, Way]:
+    """What cuts a step's rows into micro-batches and takes their loss; activations are
+    checkpointed from here on where the settings or the memory ask for it."""
     training = stage.config.training
     budget = machine.micro_batch_tokens(
         training.max_tokens_per_micro_batch,
@@ -157,7 +148,16 @@ def _trainer(stage: Stage, model: Any, args: Any, found: Checkpoint | None) -> S
     pad_id = stage.tokenizer.pad_token_id
     collator = Collator(budget, stage.tokenizer.eos_token_id if pad_id is None else pad_id)
     tap = HeadTap(model.get_base_model())
-    way = choose_way(model, tap, _device_batch(stage.data.examples, stage.machine.device))
+    return (
+        collator,
+        tap,
+        choose_way(model, tap, _device_batch(stage.data.examples, stage.machine.device)),
+    )
+
+
+def _trainer(stage: Stage, model: Any, args: Any, found: Checkpoint | None) -> SFTTrainer:
+    training = stage.config.training
+    collator, tap, way = loss_parts(stage, model)
     if way != "fused":
         log.info(
             "This base's LM head is not of the usual shape: logits are taken %s, which needs more "

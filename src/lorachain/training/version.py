@@ -21,10 +21,13 @@ from lorachain.config import flat
 from lorachain.errors import UserError
 from lorachain.files import canonical_json, fsync_file, sha256_file, sha256_text, write_text
 from lorachain.lineage import portable
+from lorachain.oserrors import remedy
 from lorachain.paths import PROJECT_ROOT, runnable, shown
-from lorachain.training.callbacks import clock, read_log
+from lorachain.training.callbacks import read_log
 from lorachain.training.card import model_card
+from lorachain.training.clock import clock
 from lorachain.training.data import describe
+from lorachain.training.next_step import go_on_from
 from lorachain.training.output import LOG_FILE
 from lorachain.training.sft import SFTTrainer
 from lorachain.training.stage import Stage, is_main_process, probe_setting
@@ -76,7 +79,7 @@ def finish(
         why = getattr(error, "strerror", None) or error
         raise UserError(
             f"{shown(output)} could not be written: {why}. Its checkpoints are "
-            "good. Make room (or mend what stands in the way) and run the same command again."
+            f"good. {remedy(error)}"
         ) from error
     _say(stage, data)
     return output
@@ -153,6 +156,7 @@ def _lineage(
         "data": describe(stage.files, stage.data),
         "config": stage.config.model_dump(mode="json"),
         "config_sha256": sha256_text(canonical_json(flat(stage.config))),
+        "preflight": dict(stage.preflight or {}),
         "settings": {setting.key: setting.origin for setting in stage.settings},
         "identity": dict(identity),
         "seed": stage.config.training.seed,
@@ -209,24 +213,9 @@ def _git_commit() -> str | None:
     return found.stdout.strip()
 
 
-def next_name(name: str) -> str:
-    """fine_tuned -> fine_tuned_v2 -> fine_tuned_v3; anything else gets _v2."""
-    stem, marker, number = name.rpartition("_v")
-    if marker and number.isdigit():
-        return f"{stem}_v{int(number) + 1}"
-    stem, marker, number = name.rpartition("v")
-    if marker and not stem and number.isdigit():
-        return f"v{int(number) + 1}"
-    return f"{name}_v2"
-
-
 def _say(stage: Stage, data: Mapping[str, Any]) -> None:
     output = stage.request.output
     ask = runnable(PROJECT_ROOT / "batch_test_model.py", "--model", output)
-    go_on = runnable(
-        *(PROJECT_ROOT / "src" / "training" / "fine_tune_v2.py", "--source-model", output),
-        *("--output", output.with_name(next_name(output.name))),
-    )
     losses = ", ".join(
         f"{loss:.4f} on {'its own' if name == output.name else name + chr(39) + 's'} rows"
         for name, loss in data["metrics"]["validation_loss"].items()
@@ -235,8 +224,8 @@ def _say(stage: Stage, data: Mapping[str, Any]) -> None:
         "%s is finished after %d steps and %s%s. Validation loss: %s.\n"
         "Next, ask it something, or go on from it:\n"
         "  %s\n"
-        "  %s --train-data NEW.jsonl --val-data NEW_VAL.jsonl",
+        "  %s",
         *(shown(output), data["metrics"]["steps"], clock(data["seconds"])),
         " since it went on" if data["resumed_from_step"] else "",
-        *(losses or "not measured", ask, go_on),
+        *(losses or "not measured", ask, go_on_from(output)),
     )
