@@ -20,7 +20,7 @@ SCRIPTS = sorted(
     for path in (PROJECT_ROOT / folder).glob("*.py")
 )
 # It hands its arguments to pytest, so it refuses none itself.
-FORWARDS = PROJECT_ROOT / "scripts" / "run_tests.py"
+FORWARDS = {PROJECT_ROOT / "scripts" / name for name in ("run_tests.py", "test_windows_full.py")}
 HEAVY = {"torch", "transformers", "peft", "datasets", "bitsandbytes", "scipy", "matplotlib"}
 _TIMED = re.compile(r"^import time:.*\| +(\S+)$", re.MULTILINE)
 
@@ -64,7 +64,7 @@ def test_help_from_another_folder(script: Path, tmp_path: Path) -> None:
 
 
 def test_an_unknown_flag_is_a_sentence(script: Path, tmp_path: Path) -> None:
-    if script == FORWARDS:
+    if script in FORWARDS:
         assert "[pytest's arguments]" in script.read_text(encoding="utf-8")
         return
     code, out, err, modules = run(script, tmp_path, "--no-such-flag")

@@ -10,10 +10,9 @@ and from what every suite under eval/suites asks. The same spec gives the same f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from lorachain import cli
-from lorachain.paths import SUITES, from_project, from_user, shown
+from lorachain.paths import SUITES, from_project, from_user
 
 PLAN = "prompt_plan_v1.jsonl"
 
@@ -43,40 +42,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--suites", type=from_user, default=SUITES, help="suites to keep clear of (eval/suites)"
     )
-    print(run(**vars(parser.parse_args(argv))))
+    given = parser.parse_args(argv)
 
+    from lorachain.datagen.plan_files import plan_files
 
-def run(
-    spec: Path, out_dir: Path, from_failures: Path | None, limit: int | None, suites: Path
-) -> str:
-    """Write the plan and its manifest; what came of it, for people."""
-    from lorachain.datagen.asked import read_asked, suite_files
-    from lorachain.datagen.failures import read_failures
-    from lorachain.datagen.manifest import write_manifest
-    from lorachain.datagen.plan import make_plan, write_up
-    from lorachain.datagen.plan_failures import plan_from_failures
-    from lorachain.datagen.rowfiles import write_rows
-    from lorachain.datagen.spec_file import load_spec
-
-    loaded, asked = load_spec(spec), read_asked(suites)
-    name = PLAN
-    if from_failures is None:
-        plan = make_plan(loaded, asked)
-        plan.rows = plan.rows[:limit]
-    else:
-        plan = plan_from_failures(loaded, read_failures(from_failures), asked, limit)
-        name = f"prompt_plan{plan.rows[0].spec.removeprefix(loaded.spec.id)}.jsonl"
-        name = name.replace("-after-", "_after_")
-    path = out_dir / name
-    write_rows(path, plan.rows)
-    write_manifest(
-        path,
-        stage="plan",
-        inputs=[*loaded.files, *suite_files(suites)],
-        settings={"spec_sha256": loaded.sha256, "seed": loaded.spec.seed, "limit": limit},
-        counts={"rows": len(plan.rows), "repeated": plan.repeated, "asked": plan.asked},
-    )
-    return write_up(plan, shown(path))
+    print(plan_files(given.spec, given.out_dir, given.from_failures, given.limit, given.suites))
 
 
 if __name__ == "__main__":

@@ -8,11 +8,9 @@ dropped stands in the report, row by row. The settings are configs/qa.yaml.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from lorachain import cli
-from lorachain.errors import UserError
-from lorachain.paths import from_project, from_user, shown
+from lorachain.paths import from_project, from_user
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -27,42 +25,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         default=from_project("configs/qa.yaml"),
         help="what passes (configs/qa.yaml)",
     )
-    print(run(**vars(parser.parse_args(argv))))
+    given = parser.parse_args(argv)
 
+    from lorachain.datagen.qa_files import qa_files
 
-def run(in_path: Path, out_clean: Path | None, report: Path | None, config: Path) -> str:
-    """Write clean rows, the report and the manifest; what came of it, for people."""
-    from lorachain.datagen.manifest import write_manifest
-    from lorachain.datagen.qa import check_rows, find_schemas, write_up
-    from lorachain.datagen.qa_settings import read_qa_settings
-    from lorachain.datagen.rowfiles import read_rows, write_rows
-    from lorachain.datagen.rows import DatasetRow
-    from lorachain.files import make_folder, write_json
-
-    out = out_clean or in_path.with_name(f"{in_path.stem}_clean.jsonl")
-    report = report or out.with_suffix(".report.json")
-    if in_path in (out, report):
-        raise UserError(f"{shown(in_path)} is the input itself; name another file for the output.")
-    settings = read_qa_settings(config)
-    rows = read_rows(in_path, DatasetRow)
-    found = check_rows(rows, settings, find_schemas(rows))
-    make_folder(report.parent)
-    write_json(report, found.report() | {"settings": settings.model_dump(mode="json")})
-    if not found.kept:
-        raise UserError(
-            f"None of the {len(rows)} rows of {shown(in_path)} passes; {shown(report)} says why. "
-            f"Nothing else was written."
-        )
-    write_rows(out, found.kept)
-    write_manifest(
-        out,
-        stage="qa",
-        inputs=[in_path, config],
-        outputs=[report],
-        settings=settings.model_dump(mode="json"),
-        counts={"rows": len(rows), "kept": len(found.kept), "dropped": found.counts()},
-    )
-    return write_up(found, shown(out), shown(report))
+    out = given.out_clean or given.in_path.with_name(f"{given.in_path.stem}_clean.jsonl")
+    print(qa_files(given.in_path, out, given.report, given.config))
 
 
 if __name__ == "__main__":

@@ -247,7 +247,7 @@ def test_two_runs_at_once_are_refused(place: Workplace, server: TeacherServer) -
 
     def script(asked: Asked) -> Reply | None:
         if asked.number == 1:
-            other.append(place.run(DRAFTS, "--resume"))
+            other.append(place.run(DRAFTS, "--resume", environment={}))
         return None
 
     server.script = script

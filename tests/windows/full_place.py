@@ -34,6 +34,7 @@ GIGABYTES = 7
 INSTEAD = {"numpy": "1.26.4", "pandas": "2.3.3", "pyarrow": "25.0.0"}
 BESIDES = "setuptools>=77,<82\npip>=25,<27\npytz==2025.2\nsix==1.17.0\n"  # no constraint names them
 
+# Without /sys: where Wine 10 sees it, OpenMP asks for NUMA nodes, a call that Wine has not.
 ENTER = """
 set -e
 mount -t proc proc "$0/proc"

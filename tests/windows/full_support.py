@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chain_support import BASIC, fill_place, lineage, write_rows
+from chain_support import BASIC, fill_place, lineage
 from full_place import DRIVE, PROJECT, ROOT
 from place import Place
 
@@ -74,11 +74,6 @@ class Bench:
         shutil.rmtree(work, ignore_errors=True)
         base = Path(shutil.copytree(tiny_base, work / "tiny"))
         fill_place(work, base)
-        suite = [
-            {"prompt": f"alpha {i}: say river stone", "expected": "alpha: stone river."}
-            for i in range(3)
-        ]
-        write_rows(work / "suite.jsonl", suite)
         return cls(windows, work, base)
 
     def folder(self, name: str) -> Path:
@@ -126,9 +121,11 @@ class Bench:
         place = self.windows.path(self.folder(output) / f"checkpoint-{step}")
         asked = [[*self._command(script), *arguments], place, act, self.windows.path(log)]
         whole = [self.windows.path(self.windows.python), "-X", "utf8", "-c", AT_A_CHECKPOINT]
-        done = self._timed([*whole, json.dumps(asked)], f"{script} ({act} at checkpoint-{step})")
+        what = act if act == "kill" else f"hold {act}"
+        done = self._timed([*whole, json.dumps(asked)], f"{script} (at checkpoint-{step}: {what})")
         assert done.returncode == 0, done.stderr
         text = log.read_text(encoding="utf-8", errors="replace")
+        self.ran[-1]["exit_code"] = int(done.stdout)  # of the training
         return {"code": int(done.stdout), "text": text}
 
     def finished(self, name: str) -> None:

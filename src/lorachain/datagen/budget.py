@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lorachain.datagen.teacher_config import PriceSection
@@ -28,7 +28,7 @@ class BudgetSpent(Exception):
 
 @dataclass
 class Budget:
-    """One run's limits and what was spent so far. None is no limit."""
+    """One run's limits and what was spent so far, in all of its stages. None is no limit."""
 
     max_usd: float | None = None
     max_calls: int | None = None
@@ -74,6 +74,26 @@ class Budget:
         """A call that was reserved is not made after all."""
         self.calls -= 1
         self.settle(worst, 0.0)
+
+    def enter_loop(self) -> None:
+        """Call it at the start of each stage: an event belongs to the loop that waited for it."""
+        self._changed = asyncio.Event()
+
+    def copy(self) -> Budget:
+        """What was spent so far, for `since`."""
+        return replace(self)
+
+    def since(self, earlier: Budget) -> Budget:
+        """What was spent after `earlier`, a copy of it then."""
+        return Budget(
+            *(self.max_usd, self.max_calls),
+            self.spent_usd - earlier.spent_usd,
+            self.calls - earlier.calls,
+            self.prompt_tokens - earlier.prompt_tokens,
+            self.output_tokens - earlier.output_tokens,
+            self.unknown_usd - earlier.unknown_usd,
+            self.unpriced - earlier.unpriced,
+        )
 
     def count_tokens(self, prompt: int, output: int) -> None:
         """Add to the tokens that were paid for."""

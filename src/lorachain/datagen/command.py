@@ -61,7 +61,7 @@ def add_flags(parser: argparse.ArgumentParser, out_dir: Path) -> None:
     add("--limit", type=cli.whole, metavar="N", help="only the next N rows that are not done")
     add("--dry-run", action="store_true", help="make marked rows, without any call")
     add("--price", action="store_true", help="only say what the run would cost; no call is made")
-    add("--max-usd", type=_dollars, metavar="USD", help="hard limit of what this run may cost")
+    add("--max-usd", type=dollars, metavar="USD", help="hard limit of what this run may cost")
     add("--max-calls", type=cli.whole, metavar="N", help="hard limit of requests, retries included")
     add(
         "--store",
@@ -105,7 +105,7 @@ def run(request: Request, make: Callable[[Path, bool], Stage[Any]]) -> str:
     return summary(stage, run_stage(stage, config, options))
 
 
-def summary(stage: Stage[Any], result: Result) -> str:
+def summary(stage: Stage[Any], result: Result, again: str = "--resume") -> str:
     """What came of a run, for people."""
     counts = result.counts
     lines = [
@@ -124,7 +124,7 @@ def summary(stage: Stage[Any], result: Result) -> str:
     if result.budget.unpriced:
         lines.append(f"Nothing names a price for {result.budget.unpriced} of them.")
     if result.left:
-        lines.append(f"{result.left} rows are left: --resume goes on.")
+        lines.append(f"{result.left} rows are left: {again} goes on.")
     return "\n".join(lines)
 
 
@@ -134,7 +134,8 @@ def named(path: Path, before: str, after: str) -> str:
     return f"{after}_{found[1] if found else 'v1'}.jsonl"
 
 
-def _dollars(text: str) -> float:
+def dollars(text: str) -> float:
+    """A flag's value that is an amount of US dollars."""
     try:
         value = float(text)
     except ValueError:

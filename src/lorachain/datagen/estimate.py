@@ -96,9 +96,19 @@ def estimate_text(stage: Stage[R], config: TeacherConfig, found: Estimate) -> st
             f"About ${found.likely_usd:.2f}; at most ${found.most_usd:.2f} where each call takes "
             "one request (--max-usd is a hard limit)."
         )
+        lines.append(prices_text(config))
     if config.limits.rpm:
         lines.append(f"At {config.limits.rpm:g} requests a minute: {_minutes(found, config)}.")
     return "\n".join(lines)
+
+
+def prices_text(config: TeacherConfig) -> str:
+    """Which price table an estimate stands on."""
+    table = "; ".join(
+        f"{model} {config.prices[model].prompt:g} in, {config.prices[model].completion:g} out"
+        for model in config.models
+    )
+    return f"By prices: of the config, in US dollars per million tokens ({table}); check them."
 
 
 def _minutes(found: Estimate, config: TeacherConfig) -> str:

@@ -29,6 +29,7 @@ RETRIED: frozenset[Kind] = frozenset({"transport", "rate"})
 _FORM = re.compile(
     r"response_format|json_schema|json_object|structured|grammar|schema|requested parameters", re.I
 )
+_FORM_ITSELF = re.compile(r"response_format|json_schema")  # llama-cpp-python says so with a 500
 _NO_MODEL = re.compile(
     r"model\b.*(not (a )?(valid|found|exist|available)|does not exist|unknown|unsupported)"
     r"|(unknown|invalid|no such) model|not a valid model|no endpoints found",
@@ -158,7 +159,9 @@ def fault_of(
     elif status in (401, 403):
         kind = "fatal"
         words = f"the endpoint does not accept the API key ({status}: {words})"
-    elif status in (400, 404, 405, 422, 501) and names_form:
+    elif (status in (400, 404, 405, 422, 501) and names_form) or (
+        status == 500 and _FORM_ITSELF.search(message)
+    ):
         kind = "form"
     elif status in (404, 405) or (status == 400 and _NO_MODEL.search(message)):
         kind = "model"

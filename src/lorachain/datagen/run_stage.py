@@ -45,14 +45,17 @@ class Result:
     failed: dict[str, str] = field(default_factory=dict)
     stopped: str = ""  # the budget's sentence
     interrupted: bool = False
-    budget: Budget = field(default_factory=Budget)
+    budget: Budget = field(default_factory=Budget)  # what this stage spent, when it is over
 
 
-def run_stage(stage: Stage[R], config: TeacherConfig, options: Options) -> Result:
+def run_stage(
+    stage: Stage[R], config: TeacherConfig, options: Options, budget: Budget | None = None
+) -> Result:
     """Make what is not done yet. Returns when all of it, or --limit, is made.
 
-    Raises UserError where rows are missing at the end (no answer, a spent budget, an endpoint that
-    refuses) and Interrupted after Ctrl-C; what is finished is in place then, too.
+    `budget` is that of several stages together; without one, the config's limits hold for this
+    stage. Raises UserError where rows are missing at the end (no answer, a spent budget, an
+    endpoint that refuses) and Interrupted after Ctrl-C; what is finished is in place then, too.
     """
     with ExitStack() as stack:
         try:
@@ -62,7 +65,7 @@ def run_stage(stage: Stage[R], config: TeacherConfig, options: Options) -> Resul
                 f"{shown(stage.output.parent)} is in use by another run. Wait until it ends, or "
                 "name another --out-dir."
             ) from None
-        budget = Budget(config.runtime.max_usd, config.runtime.max_calls)
+        budget = budget or Budget(config.runtime.max_usd, config.runtime.max_calls)
         secret = Secret("")
         if not options.dry_run:  # a run that cannot begin touches nothing
             check_prices(config.models, config.prices, budget.max_usd)
@@ -73,9 +76,10 @@ def run_stage(stage: Stage[R], config: TeacherConfig, options: Options) -> Resul
         for place in store.damaged if store else ():
             log.warning("%s cannot be read; what stood there is asked for anew.", place)
         result = Result(total=len(stage.ids), left=state.left, budget=budget)
-        began = now()
-        run = _Run(stage, state, config, result)
+        began, earlier = now(), budget.copy()
+        run = _Run(stage, state, config, result, options.again)
         error = run.to_its_end(store, secret)
+        result.budget = budget.since(earlier)
         if isinstance(error, OSError):
             raise error  # the disk is full or gone: what was finished is on it
         if result.made or state.done or not error:
@@ -85,7 +89,7 @@ def run_stage(stage: Stage[R], config: TeacherConfig, options: Options) -> Resul
             stage.output.unlink()
     if error is not None:
         raise error
-    _raise_what_is_missing(stage, result)
+    _raise_what_is_missing(stage, result, options.again)
     return result
 
 
@@ -93,12 +97,13 @@ class _Run:
     """The rows of one run, made side by side."""
 
     def __init__(
-        self, stage: Stage[R], state: State, config: TeacherConfig, result: Result
+        self, stage: Stage[R], state: State, config: TeacherConfig, result: Result, again: str
     ) -> None:
         self._stage: Stage[Any] = stage
         self._state = state
         self._config = config
         self._result = result
+        self._again = again
         self._in_a_row = 0
         self._error: BaseException | None = None
 
@@ -112,6 +117,7 @@ class _Run:
 
     async def _work(self, store: CallStore | None, secret: Secret) -> None:
         config = self._config
+        self._result.budget.enter_loop()
         pace = Pace(config.limits.concurrency, config.limits.rpm)
         progress = StageProgress(self._stage.name, len(self._stage.ids), len(self._state.done))
         writer = RowWriter(self._stage.output)
@@ -158,7 +164,7 @@ class _Run:
                 result.failed[id_] = str(failed)
                 self._in_a_row += 1
                 if self._in_a_row >= self._config.retries.failed_rows:
-                    await self._stop(pace, _too_many(self._in_a_row, str(failed)))
+                    await self._stop(pace, _too_many(self._in_a_row, str(failed), self._again))
             except BudgetSpent as spent:
                 result.stopped = str(spent)
                 await pace.stop()
@@ -176,10 +182,10 @@ class _Run:
         await pace.stop()
 
 
-def _too_many(count: int, why: str) -> StopRun:
+def _too_many(count: int, why: str, again: str) -> StopRun:
     return StopRun(
-        f"{count} rows in a row got no answer (the last: {why}). Check the endpoint, and go on "
-        "with --resume."
+        f"{count} rows in a row got no answer (the last: {why}). Check the endpoint; {again} goes "
+        "on."
     )
 
 
@@ -231,16 +237,16 @@ def _write_manifest(
     )
 
 
-def _raise_what_is_missing(stage: Stage[R], result: Result) -> None:
+def _raise_what_is_missing(stage: Stage[R], result: Result, again: str) -> None:
     """One sentence for a run that did not make all that it was asked for."""
     kept = f"{result.counts.rows} of {result.total} rows are in {shown(stage.output)}"
     if result.interrupted:
-        raise Interrupted(f"Stopped. {kept}; --resume goes on.")
+        raise Interrupted(f"Stopped. {kept}; {again} goes on.")
     if result.stopped:
-        raise UserError(f"{result.stopped}. {kept}; --resume goes on with a higher limit.")
+        raise UserError(f"{result.stopped}. {kept}; {again} goes on, and its limits begin anew.")
     if result.failed:
         first, why = next(iter(sorted(result.failed.items())))
         raise UserError(
-            f"{len(result.failed)} rows got no answer ({first}: {why}). {kept}; --resume tries "
+            f"{len(result.failed)} rows got no answer ({first}: {why}). {kept}; {again} tries "
             "the others again."
         )

@@ -33,6 +33,7 @@ class Options:
     restart: bool = False
     limit: int | None = None
     dry_run: bool = False
+    again: str = "--resume"  # what goes on with it, in messages
 
 
 class Stage(ABC, Generic[R]):

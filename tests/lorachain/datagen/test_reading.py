@@ -94,6 +94,8 @@ def test_an_error_in_the_choice_is_an_error() -> None:
         (400, "response_format json_schema is not supported", "form"),
         (404, "No endpoints found that can handle the requested parameters.", "form"),
         (422, "unknown field `response_format`", "form"),
+        (500, "literal_error at ('body', 'response_format', 'type')", "form"),
+        (500, "the schema service is down", "transport"),
         (400, "nonsense/model is not a valid model ID", "model"),
         (404, "model 'x' not found", "model"),
         (404, "", "model"),
