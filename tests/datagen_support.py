@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from in_process import run_main
 
 from lorachain.datagen.rowfiles import write_rows
 from lorachain.datagen.rows import PlanRow
@@ -145,7 +146,11 @@ class Workplace:
         )
 
     def run(self, script: str, *flags: str, environment: Mapping[str, str] | None = None) -> Ran:
-        """Run it to its end."""
+        """Run it to its end: in this process, or in one of its own where it gets an environment."""
+        if environment is None:
+            argv = self.command(script, *flags)[2:]
+            place = SCRIPTS / f"{script}.py"
+            return Ran(*run_main(place, argv, self.folder, clean_environment()))
         process = self.start(script, *flags, environment=environment)
         out, err = process.communicate(timeout=120)
         return Ran(process.returncode, out, err)

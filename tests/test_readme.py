@@ -23,6 +23,7 @@ SCRIPTS = {
     "compare": "src/evaluation/compare_versions.py",
     "samples": "src/evaluation/run_samples.py",
     "rescore": "src/evaluation/rescore.py",
+    "data": "src/data/run_pipeline.py",
 }
 # Run by tests of their own: the first in its small form, the second is what runs this test.
 ELSEWHERE = {"python scripts/quickstart.py", "python scripts/run_tests.py"}
