@@ -71,6 +71,8 @@ class ChatEncoder:
 
     tokenizer: Any
     _skeletons: dict[tuple[str, ...], list[str]] = field(default_factory=dict, repr=False)
+    # One object for each id: of 100,000 rows, objects of their own would fill a gigabyte.
+    _shared: dict[int, int] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if not getattr(self.tokenizer, "chat_template", None):
@@ -248,7 +250,7 @@ class ChatEncoder:
 
     def _encode_text(self, text: str, *, literal: bool) -> list[int]:
         encoded = self.tokenizer(text, add_special_tokens=False, split_special_tokens=literal)
-        return [int(i) for i in encoded["input_ids"]]
+        return [self._shared.setdefault(i, i) for i in map(int, encoded["input_ids"])]
 
 
 def _contents(messages: Sequence[Message], texts: list[str], real: str) -> list[str] | None:

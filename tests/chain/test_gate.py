@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import runpy
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from chain_support import Place, lineage, make_rows, write_rows
 from lorachain.chaintree import draw
 from lorachain.errors import UserError
 from lorachain.lineage import read
+from lorachain.paths import PROJECT_ROOT
+from lorachain.training import command
 from lorachain.training.gate import passing
 from lorachain.training.gate.rows import read_suites
 
@@ -192,6 +196,55 @@ def test_rows_that_no_file_has_are_all_named_before_anything_else(
         place.v1("v1")
     assert "train1.jsonl:1: not JSON" in str(caught.value)
     assert "val1.jsonl:1: not JSON" in str(caught.value)
+
+
+def test_ctrl_c_during_the_look_leaves_no_folder(
+    place: Place, no_weights: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lorachain.training.stage.pass_gate", stop)
+    with pytest.raises(KeyboardInterrupt):
+        place.v1("v1")
+    assert not (place.folder / "v1").exists()
+
+
+def test_ctrl_c_after_a_version_was_moved_aside_puts_it_back(
+    place: Place, chain: tuple[Place, list[Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(chain[1][0], place.folder / "v1")
+
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lorachain.training.stage.write_reports", stop)
+    with pytest.raises(KeyboardInterrupt):
+        place.v1("v1", "--restart")
+    assert lineage(place.folder / "v1") == lineage(chain[1][0])
+    assert [path.name for path in place.folder.glob("v1*")] == ["v1"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "later"),
+    [
+        (["--train-data", "a"], False),
+        (["--source-model=x"], True),
+        (["--replay-share", "0.2"], True),
+        (["--replay_data", "a.jsonl"], True),
+        (["--set", "model.source_model=x"], True),
+    ],
+)
+def test_the_script_for_the_look_alone_knows_a_later_version(
+    flags: list[str], later: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = PROJECT_ROOT / "scripts" / "preflight.py"
+    look_alone = runpy.run_path(str(path))["main"]
+    seen: list[Any] = []
+    monkeypatch.setattr(command, "main", lambda *given: seen.append(given) or 0)
+    assert look_alone(flags) == 0
+    assert seen[0][0] is (command.V2 if later else command.V1)
+    assert seen[0][2] == [*flags, "--preflight-only"]
 
 
 @pytest.mark.parametrize(

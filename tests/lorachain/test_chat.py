@@ -439,3 +439,13 @@ def test_template_hash_changes_with_the_template(smol_tokenizer: Any) -> None:
     assert template_hash(tokenizer) == template_hash(smol_tokenizer)
     tokenizer.chat_template += " "
     assert template_hash(tokenizer) != template_hash(smol_tokenizer)
+
+
+def test_rows_share_the_objects_of_their_tokens(smol_tokenizer: Any) -> None:
+    """Of many rows, ids of their own would take four times the memory."""
+    encoder = ChatEncoder(smol_tokenizer)
+    texts = ["A lighthouse keeper counted vessels.", "Seven vessels were counted by a keeper."]
+    one, other = (encoder.encode([Message("user", t), Message("assistant", t)]) for t in texts)
+    seen = {i: i for i in one.ids}
+    large = [i for i in other.ids if i in seen and i > 256]  # smaller ones Python shares itself
+    assert large and all(seen[i] is i for i in large)

@@ -7,6 +7,7 @@ first: what a row spells wrongly, such as `"score": 4,5`, the model learns to sp
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -16,16 +17,18 @@ from typing import Any
 from lorachain.answers import Schema, Tier, check_answer, parse_answer
 from lorachain.config import DataSection
 from lorachain.errors import UserError
-from lorachain.paths import PROJECT_ROOT
+from lorachain.paths import PROJECT_ROOT, shown
 from lorachain.preflight.finding import Finding, found
 from lorachain.records import ChatRow
-from lorachain.schemas import find_schema
+from lorachain.schemas import SchemaProblem, find_schema
 
 MOST = 20_000
 """Answers that are looked at; of more rows, this many at even distances."""
 NEARLY_ALL = 0.9
 """From this share of JSON objects on, rows without a schema are taken to be JSON answers."""
 MAX_PATHS = 5
+MAX_HOW = 4  # things that are wrong at one path
+_EACH = ("required", "parse")  # of which every message counts; of others the first says it
 _NAME = re.compile(r"[\w.-]+(?:[/\\][\w.-]+)*")  # a `schema` of other data may be an SQL table
 _HOW: dict[Tier, str] = {
     "scan": "text or a fence around the JSON",
@@ -37,7 +40,8 @@ _HOW: dict[Tier, str] = {
 
 @dataclass
 class Fit:
-    """How the answers fit one schema. `paths` counts rows by the path that fails in them."""
+    """How the answers fit one schema. `paths` counts rows by the path that fails in them, `how`
+    for each path by what is wrong there (each missing key is one thing)."""
 
     schema: str
     rows: int = 0
@@ -45,7 +49,8 @@ class Fit:
     repaired: list[str] = field(default_factory=list)
     invalid: list[str] = field(default_factory=list)
     paths: Counter[str] = field(default_factory=Counter)
-    messages: dict[str, str] = field(default_factory=dict)  # the first one by path
+    how: dict[str, Counter[str]] = field(default_factory=dict)
+    kinds: dict[tuple[str, str], str] = field(default_factory=dict)  # the first message of each
     tiers: Counter[Tier] = field(default_factory=Counter)  # of the repaired ones
 
     def as_dict(self) -> dict[str, Any]:
@@ -57,6 +62,7 @@ class Fit:
             "repaired": len(self.repaired),
             "invalid": len(self.invalid),
             "paths": dict(self.paths.most_common()),
+            "how": {path: dict(how.most_common()) for path, how in self.how.items()},
             "tiers": dict(self.tiers),
         }
 
@@ -75,6 +81,7 @@ class AnswerLook:
     objects: int
     others: tuple[tuple[str, Tier], ...]
     unknown: dict[str, list[str]]
+    file: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: the counts. The rows stand in the findings."""
@@ -116,6 +123,7 @@ def look_at_answers(rows: Sequence[ChatRow], data: DataSection, *, most: int = M
         objects=objects,
         others=tuple(others),
         unknown=unknown,
+        file=shown(rows[0].path) if rows else "",
     )
 
 
@@ -157,10 +165,15 @@ def _check(row: ChatRow, schema: Schema, fit: Fit) -> None:
         fit.valid += 1
     elif checked.problems or checked.answer.truncated:
         fit.invalid.append(row.where)
-        paths = {re.sub(r"\[\d+\]", "[]", p.path): p.message for p in checked.problems}
-        for path, message in (paths or {"$": "it is cut off"}).items():
-            fit.paths[path] += 1
-            fit.messages.setdefault(path, message)
+        wrong: dict[str, set[str]] = {}
+        for problem in checked.problems or [SchemaProblem("$", "parse", "it is cut off")]:
+            path, message = re.sub(r"\[\d+\]", "[]", problem.path), problem.message
+            if problem.kind not in _EACH:
+                message = fit.kinds.setdefault((path, problem.kind), message)
+            wrong.setdefault(path, set()).add(message)
+        fit.paths.update(wrong.keys())
+        for path, messages in wrong.items():
+            fit.how.setdefault(path, Counter()).update(messages)
     else:
         fit.repaired.append(row.where)
         fit.tiers[checked.answer.tier] += 1
@@ -185,14 +198,14 @@ def _odd_ones(rows: Sequence[ChatRow]) -> tuple[int, list[tuple[str, Tier]]]:
 
 def check_answers(look: AnswerLook) -> list[Finding]:
     """The findings of what was looked at."""
-    findings = [finding for fit in look.fits for finding in _fit_findings(fit)]
+    findings = [finding for fit in look.fits for finding in _fit_findings(fit, look)]
     if look.others:
         tiers = Counter(tier for _, tier in look.others)
         findings.append(
             found(
                 "repaired-answers",
-                f"{look.objects:,} of {look.bare:,} answers are JSON objects; "
-                f"{len(look.others):,} {_are(len(look.others))} not ({_ways(tiers)}).",
+                f"In {look.file}, {look.objects:,} of {_answers(look.bare, look)} are JSON "
+                f"objects; {len(look.others):,} {_are(len(look.others))} not ({_ways(tiers)}).",
                 "Mend them, or name the schema that all should fit (--set data.answer_schema=...).",
                 [where for where, _ in look.others],
                 objects=look.objects,
@@ -214,19 +227,19 @@ def check_answers(look: AnswerLook) -> list[Finding]:
     return findings
 
 
-def _fit_findings(fit: Fit) -> list[Finding]:
+def _fit_findings(fit: Fit, look: AnswerLook) -> list[Finding]:
     findings = []
     if fit.invalid:
         worst = fit.paths.most_common(MAX_PATHS)
-        listed = "; ".join(f"{path} in {n:,} ({fit.messages[path]})" for path, n in worst)
+        listed = "; ".join(f"{path} in {n:,} ({_how(fit.how[path])})" for path, n in worst)
         more = (
             f"; and {len(fit.paths) - MAX_PATHS} paths more" if len(fit.paths) > MAX_PATHS else ""
         )
         findings.append(
             found(
                 "invalid-answers",
-                f"{len(fit.invalid):,} of {fit.rows:,} answers ({len(fit.invalid) / fit.rows:.1%}) "
-                f"do not fit {fit.schema}: {listed}{more}.",
+                f"In {look.file}, {len(fit.invalid):,} of {_answers(fit.rows, look)} "
+                f"({len(fit.invalid) / fit.rows:.1%}) do not fit {fit.schema}: {listed}{more}.",
                 "Mend these answers or leave the rows out: what they lack, the model learns to "
                 "leave out.",
                 fit.invalid,
@@ -241,8 +254,8 @@ def _fit_findings(fit: Fit) -> list[Finding]:
         findings.append(
             found(
                 "repaired-answers",
-                f"{number:,} of {fit.rows:,} answers {_are(number)} JSON that fits {fit.schema} "
-                f"only for a forgiving reader ({_ways(fit.tiers)}).",
+                f"In {look.file}, {number:,} of {_answers(fit.rows, look)} {_are(number)} JSON "
+                f"that fits {fit.schema} only for a forgiving reader ({_ways(fit.tiers)}).",
                 "Write the JSON alone, as json.dumps does: the model learns it as it stands.",
                 fit.repaired,
                 schema=fit.schema,
@@ -250,6 +263,29 @@ def _fit_findings(fit: Fit) -> list[Finding]:
             )
         )
     return findings
+
+
+def _answers(number: int, look: AnswerLook) -> str:
+    """`60 answers`, and that these are not all, where not all were looked at."""
+    some = f" (a sample of the {look.rows:,} rows)"
+    return f"{number:,} answers{some if look.looked < look.rows else ''}"
+
+
+def _how(how: Counter[str]) -> str:
+    """What is wrong at a path: with counts, where there are several things."""
+    if len(how) == 1:
+        return next(iter(how))
+    listed = [f"{message}: {n:,}" for message, n in how.most_common(MAX_HOW)]
+    return ", ".join([*listed, "..."] if len(how) > MAX_HOW else listed)
+
+
+def share_valid(look: AnswerLook) -> str:
+    """`54 of 60 fit score.json (90%)` for each schema; '' where none was named."""
+    return "; ".join(
+        f"{fit.valid:,} of {_answers(fit.rows, look)} fit {fit.schema} "
+        f"({math.floor(1000 * fit.valid / fit.rows) / 1000:.1%})"
+        for fit in look.fits
+    )
 
 
 def _are(number: int) -> str:

@@ -16,13 +16,13 @@ _STAY_AWAKE = {
 
 
 def check_machine(
-    needs: Needs, config: StageConfig, unused_gpu: str | None, on_battery: bool | None
+    needs: Needs | None, config: StageConfig, unused_gpu: str | None, on_battery: bool | None
 ) -> list[Finding]:
-    """Every rule of this file. `unused_gpu` is what `machine.unused_gpu` says, `on_battery` what
-    the function of that name does."""
+    """Every rule of this file. `needs` is None where nobody can say; `unused_gpu` is what
+    `machine.unused_gpu` says, `on_battery` what the function of that name does."""
     return [
-        *memory_short(needs, config),
-        *disk_short(needs, config),
+        *(memory_short(needs, config) if needs else ()),
+        *(disk_short(needs, config) if needs else ()),
         *gpu_unused(unused_gpu),
         *may_sleep(on_battery),
     ]

@@ -74,6 +74,7 @@ _SCHEDULE = (
     Rule("partial-epoch", "schedule", "warning", "fewer rows are seen than there are"),
     Rule("dead-tail", "schedule", "warning", "many steps at under 1% of the highest rate"),
     Rule("no-warmup", "schedule", "warning", "a fresh adapter without warm-up"),
+    Rule("long-warmup", "schedule", "warning", "a warm-up of more than half of the steps"),
     Rule("no-validation", "schedule", "warning", "no validation rows: the loss is not measured"),
 )
 _MACHINE = (
@@ -81,7 +82,7 @@ _MACHINE = (
     Rule("probe-failed", "machine", "error", "the largest micro-batch does not fit (--probe)"),
     Rule("disk-short", "machine", "error", "no room for the checkpoints"),
     Rule("gpu-unused", "machine", "warning", "a torch without CUDA beside an NVIDIA card"),
-    Rule("may-sleep", "machine", "note", "a computer on battery, or set to sleep"),
+    Rule("may-sleep", "machine", "note", "a computer on battery: it may go to sleep"),
 )
 RULES: Mapping[str, Rule] = {
     rule.code: rule for rule in (*_ROWS, *_TOKENS, *_ANSWERS, *_SCHEDULE, *_MACHINE)

@@ -2,9 +2,10 @@
 
 Prompts are compared without their system prompts and in one spelling (NFKC, case, white space,
 punctuation marks), then as near texts: a Jaccard similarity of 0.9 over the 5-grams that are their
-own, the same numbers, and near answers where both are known. This does not find a question in
-other words, in another language, or as a part of a longer one; nor one that differs in a number,
-or in the wording of a template (`shingles`).
+own, the same numbers, and near answers where both are known. In chats of several turns every answer
+that is trained on counts, with all that stands before it. This does not find a question in other
+words, in another language, or as a part of a longer one; nor one that differs in a number, or in
+the wording of a template (`shingles`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from lorachain.paths import shown
 from lorachain.preflight.finding import Finding, found
 from lorachain.preflight.inputs import Rows
-from lorachain.preflight.table import Entry, Table
+from lorachain.preflight.table import Entry, Match, Table
 from lorachain.preflight.wording import of_rows
 from lorachain.records import TrainingData
 
@@ -25,7 +26,8 @@ from lorachain.records import TrainingData
 class _Leak:
     """Two sets of entries that should share nothing.
 
-    `says` is about those of `ones` that do ({some} names their number), `do` the way out.
+    `says` is about those of `ones` that do ({some} names their number), `do` the way out. The
+    `earlier` answers of those rows that are trained on belong to them.
     """
 
     code: str
@@ -35,15 +37,19 @@ class _Leak:
     do: str
     between: tuple[str, str]
     noun: str = "row"
+    earlier_ones: Sequence[Entry] = ()
+    earlier_others: Sequence[Entry] = ()
 
 
 def leaks(rows: Rows, table: Table) -> Iterator[Finding]:
     """A finding for each pair of files, versions or suites that shares rows and must not."""
     for leak in _looked_for(rows, table):
-        matches = list(table.matches(leak.ones, leak.others))
+        ones, others = [*leak.ones, *leak.earlier_ones], [*leak.others, *leak.earlier_others]
+        answers = list(table.matches(ones, others))
+        matches = _once(answers)
         if not matches:
             continue
-        back = list(table.matches(leak.others, [match.one for match in matches]))
+        back = list(table.matches(leak.others, [match.one for match in answers]))
         near = sum(match.near for match in matches)
         says = leak.says.format(
             some=of_rows(matches, leak.ones, leak.noun),
@@ -62,6 +68,14 @@ def leaks(rows: Rows, table: Table) -> Iterator[Finding]:
         )
 
 
+def _once(matches: Iterable[Match]) -> list[Match]:
+    """Of each row the first match: several of its answers may have one."""
+    first: dict[str, Match] = {}
+    for match in matches:
+        first.setdefault(match.one.where, match)
+    return list(first.values())
+
+
 def _of_its(some: Sequence[object], items: Sequence[object]) -> str:
     return f"{len(some):,} of its {len(items):,} items" if len(items) > 1 else "its only item"
 
@@ -78,6 +92,7 @@ def _looked_for(rows: Rows, table: Table) -> Iterator[_Leak]:
             f"Take the rows out of {own}, or the items out of the suite, or pass "
             "--allow leak-suite.",
             (own, suite),
+            earlier_ones=table.earlier_train,
         )
     for name, entries in table.ancestors_validation.items():
         yield _Leak(
@@ -86,6 +101,7 @@ def _looked_for(rows: Rows, table: Table) -> Iterator[_Leak]:
             f"what is forgotten of {_plain(name)} could not be seen.",
             f"Take the rows out of {own}, or pass --allow leak-ancestor-validation.",
             (own, name),
+            earlier_ones=table.earlier_train,
         )
     for name, entries in table.ancestors_train.items():
         if rows.validation is not None:
@@ -98,6 +114,7 @@ def _looked_for(rows: Rows, table: Table) -> Iterator[_Leak]:
                 f"Take the items out of the suite {suite}, or put others in their place.",
                 (suite, name),
                 "item",
+                earlier_others=table.earlier_ancestors[name],
             )
 
 
@@ -108,6 +125,7 @@ def _in_validation(table: Table, own: str, measured: str) -> _Leak:
         "loss would measure memory.",
         f"Take the rows out of {own} or out of {measured}, or pass --allow leak-validation.",
         (own, measured),
+        earlier_ones=table.earlier_train,
     )
 
 
@@ -118,6 +136,7 @@ def _in_ancestor(table: Table, measured: str, name: str, entries: Sequence[Entry
         "the validation loss would measure memory.",
         f"Take the rows out of {measured}, or pass --allow leak-ancestor-training.",
         (measured, name),
+        earlier_others=table.earlier_ancestors[name],
     )
 
 

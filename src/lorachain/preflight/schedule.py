@@ -23,6 +23,7 @@ TAIL_NOTE, TAIL_WARNING = 0.05, 0.10
 """Shares of dead steps. A plain cosine has 6.4% of what follows its warm-up, so that is a note."""
 NEARLY_ALL_ROWS = 0.9
 WARMUP_SHARE = 0.1
+LONG_WARMUP = 0.5
 POINTS = 200
 
 
@@ -66,6 +67,7 @@ def check_schedule(schedule: Schedule) -> list[Finding]:
         *partial_epoch(schedule),
         *dead_tail(schedule),
         *no_warmup(schedule),
+        *long_warmup(schedule),
         *no_validation(schedule),
     ]
 
@@ -91,7 +93,7 @@ def few_steps(s: Schedule) -> list[Finding]:
 
 def _more_steps(s: Schedule) -> list[str]:
     """What gives 50 steps: `max_steps`, a smaller accumulation (or batch), or more epochs."""
-    if s.max_steps is not None:
+    if s.max_steps is not None and MOST_EPOCHS * s.steps_per_epoch >= FEW_STEPS:
         return [f"--set training.max_steps={FEW_STEPS}"]
     ways = []
     processes = max(1, s.rows_per_step // (s.batch_size * s.accumulation))
@@ -100,12 +102,17 @@ def _more_steps(s: Schedule) -> list[str]:
     for batch, accumulation in halved:
         an_epoch = steps_per_epoch(s.rows, batch * accumulation * processes, processes)
         steps = math.ceil(s.epochs_asked * an_epoch)
-        if steps >= FEW_STEPS:
-            text = f"--set training.gradient_accumulation_steps={accumulation}"
-            if batch != s.batch_size:
-                text += f" --set training.per_device_train_batch_size={batch}"
+        text = f"--set training.gradient_accumulation_steps={accumulation}"
+        if batch != s.batch_size:
+            text += f" --set training.per_device_train_batch_size={batch}"
+        if s.max_steps is not None:
+            if MOST_EPOCHS * an_epoch >= FEW_STEPS:
+                return [f"{text} --set training.max_steps={FEW_STEPS}"]
+        elif steps >= FEW_STEPS:
             ways.append(f"{text} gives {steps}")
             break
+    if s.max_steps is not None:
+        return []
     epochs = math.ceil(FEW_STEPS / s.steps_per_epoch)
     if epochs <= MOST_EPOCHS:
         steps = epochs * s.steps_per_epoch
@@ -199,6 +206,26 @@ def no_warmup(s: Schedule) -> list[Finding]:
     ]
 
 
+def long_warmup(s: Schedule) -> list[Finding]:
+    """A warm-up of more than half of the steps: the rate that was asked for is reached late, or
+    never."""
+    if not s.known or s.rates[0] == s.peak > 0 or s.warmup_steps <= LONG_WARMUP * s.steps:
+        return []
+    steps = math.ceil(WARMUP_SHARE * s.steps) if s.steps > 1 else 0
+    return [
+        found(
+            "long-warmup",
+            f"The warm-up takes {s.warmup_steps:,} steps, and there are {s.steps:,} in all: the "
+            f"highest rate that is reached is {s.peak:.3g}, at step "
+            f"{[*s.rates].index(s.peak) + 1:,}.",
+            f"--set training.warmup_steps={steps}.",
+            warmup_steps=s.warmup_steps,
+            steps=s.steps,
+            suggested=steps,
+        )
+    ]
+
+
 def no_validation(s: Schedule) -> list[Finding]:
     """No loss on rows that are not trained on: nobody sees when it begins to rise."""
     if s.has_validation:
@@ -212,17 +239,6 @@ def no_validation(s: Schedule) -> list[Finding]:
             "epoch).",
         )
     ]
-
-
-def describe(s: Schedule) -> str:
-    """One line for the screen: steps, epochs, and the way of the learning rate."""
-    steps = f"{s.steps:,} steps of {s.rows_per_step} rows, {s.epochs:.3g} epochs"
-    if not s.known:
-        return f"{steps}; {s.scheduler} follows the loss, so no curve of its rates is known"
-    return (
-        f"{steps}; {s.scheduler}: {s.rates[0]:.3g} at first, {s.peak:.3g} at step "
-        f"{[*s.rates].index(s.peak) + 1:,}, {s.rates[-1]:.2g} at last"
-    )
 
 
 def facts(s: Schedule) -> dict[str, Any]:

@@ -83,7 +83,11 @@ class Match(NamedTuple):
 
 
 class Table:
-    """The entries of all roles. `near` lists, for a prompt's text, those that are near it."""
+    """The entries of all roles. `near` lists, for a prompt's text, those that are near it.
+
+    An entry is a row's last answer. The answers before it are trained on as well: those whose
+    prompt is some row's or some item's whole prompt are in `earlier_train`, `earlier_ancestors`.
+    """
 
     def __init__(self, rows: Rows, *, progress: bool = True) -> None:
         self._numbers: dict[tuple[str, tuple[str, ...]], int] = {}
@@ -99,6 +103,10 @@ class Table:
             for name, files in rows.ancestors_validation.items()
         }
         self.suites = {asked.suite: self._ask(asked) for asked in rows.suites}
+        self.earlier_train = self._earlier([rows.train])
+        self.earlier_ancestors = {
+            name: self._earlier(files) for name, files in rows.ancestors_train.items()
+        }
         self.near = self._neighbours(progress)
 
     def _read(self, role: Role, files: Iterable[TrainingData]) -> list[Entry]:
@@ -123,10 +131,27 @@ class Table:
             for place, prompt, answer in asked.prompts
         ]
 
+    def _earlier(self, files: Iterable[TrainingData]) -> list[Entry]:
+        """The answers before the last ones, where some row or item asks just what stands before
+        them. Looked up alone: to number them all would take memory in the square of a chat."""
+        measured = _BITS["validation"] | _BITS["suite"] | _BITS["ancestor validation"]
+        found = []
+        for row in (row for data in files for row in data.rows if len(row.messages) > 3):
+            for i, turn in enumerate(row.messages[:-1]):
+                if turn.role != "assistant":
+                    continue
+                prompt = row.messages[:i]
+                number = self._numbers.get(_spelling(prompt_text(prompt)))
+                if number is None or not self._roles[number] & measured:
+                    continue
+                system = prompt[0].content if prompt[0].role == "system" else ""
+                whole = prompt_digest(prompt)
+                found.append(Entry(row, turn.content, number, whole, digest(tight(system))))
+        return found
+
     def _number(self, role: Role, prompt: str) -> int:
         """One number for all spellings of a prompt; other digits make another prompt."""
-        text = loose(prompt) or tight(prompt)  # a prompt of marks alone is its marks
-        number = self._numbers.setdefault((text, numbers(tight(prompt))), len(self._roles))
+        number = self._numbers.setdefault(_spelling(prompt), len(self._roles))
         if number == len(self._roles):
             self._roles.append(0)
         self._roles[number] |= _BITS[role]
@@ -179,3 +204,8 @@ class Table:
                 if answers_near(one.key, other.key):
                     yield Match(one, other, one.text != other.text)
                     break
+
+
+def _spelling(prompt: str) -> tuple[str, tuple[str, ...]]:
+    """A prompt's text as it is compared, and its numbers; one of marks alone is its marks."""
+    return loose(prompt) or tight(prompt), numbers(tight(prompt))

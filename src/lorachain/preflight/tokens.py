@@ -24,20 +24,28 @@ _UNENDED = (
 
 
 def check_tokens(
-    rows: Sequence[Tokens], length: Length, stop_ids: Sequence[int], role: str = "training"
+    rows: Sequence[Tokens],
+    length: Length,
+    stop_ids: Sequence[int],
+    role: str = "training",
+    longest: int = 0,
 ) -> tuple[Lengths, list[Finding]]:
-    """Everything about one file's tokens. `role` names its rows in the findings."""
+    """Everything about one file's tokens. `role` names its rows in the findings. `longest` is the
+    longest row of all files: the limit that is advised keeps them, too."""
     lengths = measure(rows, length.limit)
+    raised = _raised(max(lengths.lossless, longest), length)
     findings = [
-        *overlong(rows, length, lengths, role),
-        *nothing_trained(rows, length, role),
-        *ends(rows, length, frozenset(stop_ids), role),
+        *overlong(rows, length, lengths, role, raised),
+        *nothing_trained(rows, length, role, raised),
+        *ends(rows, length, frozenset(stop_ids), role, raised),
         *over_context(rows, length, role),
     ]
     return lengths, findings
 
 
-def overlong(rows: Sequence[Tokens], length: Length, of: Lengths, role: str) -> list[Finding]:
+def overlong(
+    rows: Sequence[Tokens], length: Length, of: Lengths, role: str, raised: str
+) -> list[Finding]:
     """Rows over the limit: what is lost, and what each other choice would lose."""
     if not of.over:
         return []
@@ -46,7 +54,6 @@ def overlong(rows: Sequence[Tokens], length: Length, of: Lengths, role: str) -> 
         f"{of.over:,} of {of.rows:,} {role} rows are longer than data.max_seq_length = "
         f"{length.limit} tokens (the longest has {of.lossless:,})"
     )
-    raised = _raised(of.lossless, length)
     drop = f"--set data.on_overlong=drop leaves {_rows(of.drop.rows)} out, with " + (
         f"{of.drop.answer_tokens:,} answer tokens"
     )
@@ -70,7 +77,9 @@ def overlong(rows: Sequence[Tokens], length: Length, of: Lengths, role: str) -> 
     return [found("answers-cut", says, f"{raised}; {other}.", where, **facts)]
 
 
-def nothing_trained(rows: Sequence[Tokens], length: Length, role: str) -> list[Finding]:
+def nothing_trained(
+    rows: Sequence[Tokens], length: Length, role: str, raised: str
+) -> list[Finding]:
     """Rows without a trained token, at all or within the limit: nothing is learned from them."""
     cutting = length.on_overlong == "truncate"
     none: list[str] = []
@@ -98,7 +107,7 @@ def nothing_trained(rows: Sequence[Tokens], length: Length, role: str) -> list[F
                 "nothing-trained",
                 f"{len(beyond):,} of {len(rows):,} {role} rows have their whole answer beyond "
                 f"data.max_seq_length = {length.limit}, so they are left out.",
-                f"{_raised(_longest(rows), length)}; or shorten their prompts.",
+                f"{raised}; or shorten their prompts.",
                 beyond,
                 severity=_by_share(beyond, rows),
                 rows=len(beyond),
@@ -108,7 +117,7 @@ def nothing_trained(rows: Sequence[Tokens], length: Length, role: str) -> list[F
 
 
 def ends(
-    rows: Sequence[Tokens], length: Length, stop_ids: frozenset[int], role: str
+    rows: Sequence[Tokens], length: Length, stop_ids: frozenset[int], role: str, raised: str
 ) -> list[Finding]:
     """Rows that do not teach the model to stop: their answer ends with no trained stop token.
 
@@ -131,7 +140,7 @@ def ends(
             (cut if within else never).append(row.row.where)
         elif not all(row.ids[i] in stop_ids for i in _run_ends(mask)):
             earlier.append(row.row.where)
-    return _end_findings(never, cut, earlier, rows, length, role)
+    return _end_findings(never, cut, earlier, rows, length, role, raised)
 
 
 def _end_findings(
@@ -141,6 +150,7 @@ def _end_findings(
     rows: Sequence[Tokens],
     length: Length,
     role: str,
+    raised: str,
 ) -> list[Finding]:
     findings = []
     if never:
@@ -161,7 +171,7 @@ def _end_findings(
                 "end-untrained",
                 f"data.on_overlong: truncate cuts the end token off {len(cut):,} of {len(rows):,} "
                 f"{role} rows: {_UNENDED[role == 'training']}.",
-                f"{_raised(_longest(rows), length)}; --set data.on_overlong=drop leaves them out.",
+                f"{raised}; --set data.on_overlong=drop leaves them out.",
                 cut,
                 severity=_by_share(cut, rows),
                 rows=len(cut),
@@ -221,10 +231,6 @@ def over_context(rows: Sequence[Tokens], length: Length, role: str) -> list[Find
             context=context,
         )
     ]
-
-
-def _longest(rows: Sequence[Tokens]) -> int:
-    return max((len(row.ids) for row in rows), default=0)
 
 
 def _raised(longest: int, length: Length) -> str:

@@ -1,8 +1,9 @@
 """One real micro-batch before the training: the largest there will be, forward and backward.
 
 An estimate (`preflight.memory`) does arithmetic; this loads base and adapter as the training does,
-takes the loss of the largest micro-batch and its gradients, and says what that took. No weight
-changes: there is no optimizer step, and torch's random numbers are as they were before.
+takes the loss of the largest micro-batch and its gradients beside a tensor of the size of the
+optimizer's state, and says what that took. No weight changes: there is no optimizer step, and
+torch's random numbers are as they were before.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import torch
 
 from lorachain.preflight.computer import gigabytes
 from lorachain.preflight.finding import Finding, found
+from lorachain.preflight.memory import optimizer_bytes
 from lorachain.training.batching import pad
 from lorachain.training.dataset import Example
 from lorachain.training.loss import HeadTap, Way, token_loss
@@ -85,11 +87,13 @@ def _run(stage: Stage, step: Step) -> Probe:
     batch = {name: tensor.to(device) for name, tensor in micro.items()}
     if cuda:
         torch.cuda.reset_peak_memory_stats()
+    state = torch.empty(optimizer_state(stage, model), dtype=torch.uint8, device=device)
     began = time.perf_counter()
     step(model, tap, way, batch, cuda and stage.precision.dtype == "fp16")
     if cuda:
         torch.cuda.synchronize()
     seconds = time.perf_counter() - began
+    del state  # it lay there for as long as the step took
     rows, longest = batch["input_ids"].shape
     return Probe(
         rows=rows,
@@ -100,6 +104,15 @@ def _run(stage: Stage, step: Step) -> Probe:
         peak_bytes=torch.cuda.max_memory_allocated() if cuda else _process_peak(),
         device=device,
     )
+
+
+def optimizer_state(stage: Stage, model: Any) -> int:
+    """The bytes that the optimizer will hold beside every micro-batch after its first step; a paged
+    one gives way."""
+    if stage.machine.cuda and "paged" in stage.precision.optim:
+        return 0
+    trained = [p for p in model.parameters() if p.requires_grad]
+    return optimizer_bytes(stage.precision.optim, [(p.shape[0], p[0].numel()) for p in trained])
 
 
 def largest_micro_batch(stage: Stage, budget: int) -> list[Example]:

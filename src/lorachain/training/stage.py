@@ -181,7 +181,7 @@ def _hold_and_run(request: Request) -> Path:
                 held.enter_context(folder_lock(request.output, "The output"))
                 new = True
             return _run(stage)
-        except UserError:
+        except (UserError, KeyboardInterrupt):  # Ctrl-C before the training, which says Interrupted
             if os.name == "nt":
                 held.close()
             if new:

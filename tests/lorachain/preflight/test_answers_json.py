@@ -12,7 +12,7 @@ from token_support import chat
 
 from lorachain.config import DataSection
 from lorachain.errors import UserError
-from lorachain.preflight.answers_json import check_answers, look_at_answers
+from lorachain.preflight.answers_json import check_answers, look_at_answers, share_valid
 from lorachain.preflight.finding import Finding
 from lorachain.records import ChatRow, read_training_data
 
@@ -61,11 +61,29 @@ def test_answers_that_do_not_fit_are_counted_by_path(schema: Path) -> None:
     ]
     (found,) = findings(rows_of(GOOD, *bad, GOOD), schema)
     assert found.code == "invalid-answers" and found.severity == "warning"
-    assert "5 of 7 answers (71.4%) do not fit score.json" in found.says
+    assert "In rows.jsonl, 5 of 7 answers (71.4%) do not fit score.json" in found.says
     assert found.where == tuple(f"rows.jsonl:{line}" for line in range(2, 7))
     # A row counts once for a path, however many items of a list fail there.
     assert found.facts["paths"] == {"score": 2, "tags[]": 2, "$": 2}
     assert "score in 2 (expected number, got string)" in found.says
+    assert "$ in 2 (missing key 'score': 1, no JSON value was found: 1)" in found.says
+
+
+def test_every_missing_key_is_named(schema: Path) -> None:
+    rows = rows_of('{"score": 1}', '{"tags": []}', "{}", '{"tags": []}')
+    (found,) = findings(rows, schema)
+    assert "$ in 4 (missing key 'score': 3, missing key 'tags': 2)" in found.says
+    assert found.facts["paths"] == {"$": 4}
+
+
+def test_the_share_that_fits_is_one_line(schema: Path) -> None:
+    settings = DataSection(answer_schema=str(schema))
+    rows = rows_of(*[GOOD] * 999, "{}")
+    assert share_valid(look_at_answers(rows[:9], settings)) == (
+        "9 of 9 answers fit score.json (100.0%)"
+    )
+    assert share_valid(look_at_answers(rows, settings)).endswith("(99.9%)")
+    assert share_valid(look_at_answers(rows, DataSection())) == ""
 
 
 def test_answers_that_only_a_repair_makes_fit_are_told_apart(schema: Path) -> None:
@@ -139,6 +157,8 @@ def test_of_many_rows_some_at_even_distances_are_looked_at(schema: Path) -> None
     look = look_at_answers(rows, DataSection(answer_schema=str(schema)), most=20)
     assert (look.rows, look.looked) == (100, 20)
     assert (look.fits[0].rows, look.fits[0].valid) == (20, 18)
+    (found,) = check_answers(look)
+    assert "2 of 20 answers (a sample of the 100 rows) (10.0%) do not fit" in found.says
 
 
 def test_the_look_can_be_written_as_json(schema: Path) -> None:

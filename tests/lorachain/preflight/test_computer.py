@@ -106,6 +106,12 @@ def test_a_gpu_that_is_not_used_is_said_with_what_to_do() -> None:
     assert found.do == "To use it: python setup.py."
 
 
+def test_a_base_of_an_unknown_shape_hides_neither_a_gpu_nor_a_battery() -> None:
+    config = resolve(None, sets=[]).config
+    found = check_machine(None, config, "torch has no CUDA. To use it: x.", True)
+    assert [f.code for f in found] == ["gpu-unused", "may-sleep"]
+
+
 def test_a_battery_is_a_note_and_mains_are_none() -> None:
     (found,) = check(battery=True)
     assert (found.code, found.severity) == ("may-sleep", "note")

@@ -9,10 +9,11 @@ import pytest
 from preflight_rows_support import FINE, LONG, NEARLY, OTHER, REPLY, WORDS, Pair, data, look, where
 
 from lorachain.paths import PROJECT_ROOT, SUITES
+from lorachain.preflight.finding import Finding
 from lorachain.preflight.inputs import Asked, Rows
 from lorachain.preflight.rows import row_findings
 from lorachain.preflight.texts import prompt_text
-from lorachain.records import read_training_data
+from lorachain.records import ChatRow, Message, TrainingData, read_training_data
 from lorachain.suites import read_suite
 
 
@@ -139,6 +140,64 @@ def test_one_short_prompt_under_many_system_prompts_is_judged_by_its_answers() -
     same = ("continue", f"{WORDS[3]} told!", "Another")
     found = look(*train, validation=[*measured, same])
     assert found["leak-validation"].where == ("train.jsonl:4 = val.jsonl:3",)
+
+
+# --- chats of several turns ---
+
+
+def chats(name: str, *rows: tuple[str, ...], system: str = "") -> TrainingData:
+    """Turns of user and assistant in alternation, a row each."""
+    found = []
+    for line, turns in enumerate(rows, start=1):
+        messages = [Message("system", system)] if system else []
+        messages += [Message(("user", "assistant")[i % 2], t) for i, t in enumerate(turns)]
+        found.append(ChatRow(tuple(messages), Path(name), line))
+    return TrainingData(Path(name), "messages", found)
+
+
+def of(rows: Rows) -> dict[str, Finding]:
+    return {finding.code: finding for finding in row_findings(rows, progress=False)}
+
+
+TALK = (LONG, REPLY, "And why?", OTHER, "Who?", "I")
+
+
+def test_an_earlier_answer_of_a_chat_is_trained_on_too() -> None:
+    """Validation and suites ask what a chat begins with; each row is named once."""
+    train = chats("train.jsonl", ("Hi", "Hello"), TALK)
+    measured = chats("val.jsonl", ("Hey", "Hello"), (LONG.upper(), REPLY), TALK[:4])
+    found = of(Rows(train, measured, [Asked("exam", [("exam:1", LONG, "")])]))
+    assert where(found) == {
+        "leak-validation": ["train.jsonl:2 = val.jsonl:2"],
+        "leak-suite": ["train.jsonl:2 = exam:1"],
+    }
+    assert found["leak-validation"].facts["others_matched"] == 2
+    assert "1 of the 2 rows" in found["leak-validation"].says
+
+
+def test_an_ancestors_earlier_answers_count_as_well() -> None:
+    rows = Rows(
+        chats("train.jsonl", TALK),
+        chats("val.jsonl", ("Oh", "Ah"), ("Who?", "You")),
+        [Asked("exam", [("exam:1", "Where is it?", "")])],
+        {"V1": [chats("old.jsonl", ("who", "You", "And?", "x"), ("Where is it?", "y", "?", "z"))]},
+        {"V1": [chats("old_val.jsonl", TALK[:2])]},
+    )
+    assert where(of(rows)) == {
+        "leak-ancestor-validation": ["train.jsonl:1 = old_val.jsonl:1"],
+        "leak-ancestor-training": ["val.jsonl:2 = old.jsonl:1"],
+        "leak-suite-ancestor": ["exam:1 = old.jsonl:2"],
+    }
+
+
+def test_chats_that_begin_alike_do_not_leak() -> None:
+    """Neither do two prompts in one chat, nor a first turn under another system prompt."""
+    train = chats("train.jsonl", ("Hi", "Hello", LONG, REPLY), ("Hi", "Hello", "Who?", "I"))
+    measured = chats("val.jsonl", ("Hi", "Hello", "Why?", "So"), (LONG, OTHER))
+    assert "leak-validation" not in of(Rows(train, measured))
+    spoken = chats("train.jsonl", TALK, system="Be a pirate")
+    judged = chats("val.jsonl", (LONG, OTHER), system="Be a judge")
+    assert of(Rows(spoken, judged)) == {}
 
 
 # --- the ancestors ---

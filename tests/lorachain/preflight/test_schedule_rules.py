@@ -11,7 +11,7 @@ import pytest
 from lorachain.config import resolve
 from lorachain.preflight.finding import Finding
 from lorachain.preflight.inputs import Schedule
-from lorachain.preflight.schedule import check_schedule, describe, facts, plan
+from lorachain.preflight.schedule import check_schedule, facts, plan
 
 
 def planned(rows: int, *sets: str, **more: Any) -> Schedule:
@@ -64,6 +64,19 @@ def test_max_steps_is_what_to_raise_where_it_decides() -> None:
     (way,) = advised(check(4000, "max_steps=20")["few-steps"])
     assert way == ["max_steps=50"]
     assert "few-steps" not in check(4000, *way)
+
+
+@pytest.mark.parametrize(("rows", "ways"), [(20, 1), (3, 0)])
+def test_no_number_of_max_steps_is_advised_that_learns_few_rows_by_heart(
+    rows: int, ways: int
+) -> None:
+    """20 rows, 16 a step: 50 steps would be 25 epochs."""
+    found = check(rows, "max_steps=5")["few-steps"]
+    assert len(advised(found)) == ways
+    for way in advised(found):
+        assert "few-steps" not in check(rows, "max_steps=5", *way)
+        assert planned(rows, "max_steps=5", *way).epochs <= 10
+    assert ("rows are too few" in found.do) == (not ways)
 
 
 def test_rows_that_are_too_few_for_any_setting_are_said_to_be() -> None:
@@ -173,19 +186,41 @@ def test_a_warmup_is_a_warmup() -> None:
     assert "no-warmup" not in check(1600, "warmup_ratio=0.05")
 
 
-# --- no-validation, the line and the facts ---
+# --- long-warmup ---
+
+
+@pytest.mark.parametrize("sets", [("warmup_steps=5000",), ("warmup_ratio=0.6",)])
+def test_a_warmup_that_takes_most_steps_is_warned_about(sets: tuple[str, ...]) -> None:
+    found = check(1600, *sets)["long-warmup"]
+    assert found.severity == "warning" and "there are 200 in all" in found.says
+    (way,) = advised(found)
+    assert check(1600, *sets, *way).keys() <= {"dead-tail"}
+
+
+def test_a_single_step_at_a_rate_of_zero_is_warned_about() -> None:
+    found = check(16, "max_steps=1", "warmup_steps=1")["long-warmup"]
+    assert "the highest rate that is reached is 0," in found.says
+    assert "long-warmup" not in check(16, "max_steps=1", "warmup_steps=0")
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        ("warmup_ratio=0.5",),
+        ("lr_scheduler_type=constant", "warmup_ratio=0.9"),  # which passes over it
+        ("lr_scheduler_type=reduce_lr_on_plateau", "warmup_ratio=0.9"),
+    ],
+)
+def test_half_of_the_steps_and_no_warmup_at_all_are_not_long(sets: tuple[str, ...]) -> None:
+    assert "long-warmup" not in check(1600, *sets)
+
+
+# --- no-validation and the facts ---
 
 
 def test_no_validation_is_a_warning() -> None:
     found = check(160, "gradient_accumulation_steps=2", has_validation=False)["no-validation"]
     assert found.severity == "warning" and "--val-data" in found.do
-
-
-def test_the_line_says_where_the_rate_goes() -> None:
-    line = describe(planned(160, "learning_rate=1e-4", "num_train_epochs=2"))
-    assert line.startswith("20 steps of 16 rows, 2 epochs; cosine: 0 at first, 0.0001 at step 3,")
-    unknown = describe(planned(160, "lr_scheduler_type=reduce_lr_on_plateau"))
-    assert "no curve of its rates is known" in unknown
 
 
 def test_the_facts_hold_the_curve_in_few_points_with_both_ends() -> None:

@@ -131,6 +131,13 @@ def test_rows_beyond_the_context_are_an_error_where_they_are_trained_on(
         assert "over-context" not in {f.code for f in settled}
 
 
+def test_one_limit_is_advised_for_all_files() -> None:
+    length = Length(60, "error")
+    findings = check_tokens(ROWS, length, [STOP], "validation", longest=130)[1]
+    assert value(only(findings, "overlong-rows"), "data.max_seq_length") == "130"
+    assert "the longest has 110" in only(findings, "overlong-rows").says
+
+
 # --- trained tokens ---
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from gate_support import example_look, examples, leak
 
+from lorachain.preflight.answers_json import AnswerLook, Fit
 from lorachain.preflight.finding import RULES, found
 from lorachain.preflight.inputs import Length
 from lorachain.preflight.lengths import measure
+from lorachain.training.gate.page import render_preflight
 from lorachain.training.gate.screen import WIDTH, screen
 from lorachain.training.gate.words import refusal, same_file, spelled
 
@@ -130,6 +132,41 @@ def test_what_cannot_be_allowed_is_not_offered() -> None:
     assert "--allow" not in refusal("v", [replace(cannot, do="Shorten.")], None)
     text = refusal("v", [cannot, leak()], None)
     assert "--allow leak-validation lets some of it pass; the rest cannot be trained on." in text
+
+
+def test_bad_rows_stand_one_a_line_on_the_screen_too() -> None:
+    problems = [f"a.jsonl:{i}: not JSON" for i in range(7)]
+    facts = {"rows": 40, "bad": 7, "path": "a.jsonl", "problems": problems}
+    text = screen(example_look(found("bad-rows", "Much.", "Mend.", problems, **facts)))
+    said = [
+        "  bad-rows  7 of the 40 rows of a.jsonl cannot be trained on:",
+        *(f"    {problem}" for problem in problems[:5]),
+        "    ... and 2 more",
+        "    -> Mend.",
+    ]
+    assert "\n".join(said) in text and "Much." not in text
+
+
+def test_the_share_of_answers_that_fit_their_schema_is_a_line() -> None:
+    fit = Fit("score.json", rows=60, valid=54)
+    look = AnswerLook(60, 60, (fit,), 0, 0, (), {})
+    none = AnswerLook(60, 60, (), 60, 0, (), {})
+    text = screen(example_look(answers={"train": look, "validation": look}))
+    assert "  answers    54 of 60 answers fit score.json (90.0%)\n" in text
+    assert "  answers    validation: 54 of 60 answers" in text
+    assert "answers  " not in screen(example_look(answers={"train": none}))
+    assert example_look(answers={"train": look}).as_dict()["answers"]["train"]["looked"] == 60
+    page = render_preflight(example_look(answers={"train": look}))
+    assert "54 of 60 answers fit score.json (90.0%)" in page
+
+
+def test_the_parts_of_the_memory_are_all_of_it() -> None:
+    look = example_look()
+    assert look.needs is not None
+    whole = replace(look, needs=replace(look.needs, other=3 * 10**8))
+    assert "logits 333 MB, other 300 MB" in " ".join(screen(whole).split())
+    assert "other" not in screen(look)
+    assert "other <b>300 MB</b>" in render_preflight(whole)
 
 
 @pytest.mark.parametrize("number", [2, 30])

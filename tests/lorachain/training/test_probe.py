@@ -75,6 +75,30 @@ def test_gradients_are_really_taken_and_nothing_stays(stage: Stage) -> None:
     assert any(bool(grad.any()) for grad in seen)
 
 
+def test_there_is_room_for_the_optimizers_state(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Adam keeps two numbers of 4 bytes for each that is trained."""
+    import torch
+
+    asked: list[int] = []
+    empty = torch.empty
+
+    def watched(*size: Any, **options: Any) -> Any:
+        if options.get("dtype") is torch.uint8:
+            asked.extend(size)
+        return empty(*size, **options)
+
+    monkeypatch.setattr("lorachain.training.probe.torch.empty", watched)
+    counted: list[int] = []
+
+    def count(model: Any, *_: Any) -> None:
+        counted.append(sum(p.numel() for p in model.parameters() if p.requires_grad))
+
+    probe(stage, count)
+    assert 8 * counted[0] in asked
+
+
 def test_random_numbers_are_as_they_were(stage: Stage) -> None:
     import torch
 

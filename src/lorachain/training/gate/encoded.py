@@ -28,8 +28,9 @@ def check_encoded(
     """The lengths of each of the stage's own files by role, and what the rules find in them."""
     lengths: dict[str, Lengths] = {}
     findings = list(data.findings)
+    longest = max((len(row.ids) for rows in data.whole.values() for row in rows), default=0)
     for role, rows in data.whole.items():
-        lengths[role], more = check_tokens(rows, length, encoder.stop_ids, ROLES[role])
+        lengths[role], more = check_tokens(rows, length, encoder.stop_ids, ROLES[role], longest)
         findings += more
     replayed = [e for e, group in zip(data.examples, data.groups, strict=True) if group]
     return lengths, [*findings, *over_context(replayed, length, "replayed")]

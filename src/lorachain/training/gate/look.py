@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lorachain.machine import unused_gpu
 from lorachain.paths import shown
 from lorachain.preflight import schedule
-from lorachain.preflight.answers_json import check_answers, look_at_answers
+from lorachain.preflight.answers_json import AnswerLook, check_answers, look_at_answers
 from lorachain.preflight.computer import check_machine, on_battery
 from lorachain.preflight.finding import SEVERITIES, Finding, blocking, in_order
 from lorachain.preflight.inputs import Length, Needs, Schedule
@@ -50,7 +50,8 @@ class Source:
 @dataclass(frozen=True)
 class Look:
     """What was looked at and what was found. `tokens` and `trained_tokens` are of one epoch, after
-    the length limit. `schedule` and `needs` are None where no row is left, or nobody can say."""
+    the length limit. `answers` is by file, as JSON. `schedule` and `needs` are None where no row is
+    left, or nobody can say."""
 
     name: str
     parent: str | None
@@ -66,6 +67,7 @@ class Look:
     findings: tuple[Finding, ...]
     allowed: tuple[str, ...] = ()
     probe: Any = None  # a training.probe.Probe
+    answers: Mapping[str, AnswerLook] = field(default_factory=dict)
 
     @property
     def blocking(self) -> list[Finding]:
@@ -98,6 +100,7 @@ class Look:
             "codes": self.codes(),
             "findings": [finding.as_dict() for finding in self.findings],
             "files": [asdict(file) for file in self.files],
+            "answers": {role: look.as_dict() for role, look in self.answers.items()},
             "length": asdict(self.length),
             "mix": [asdict(source) for source in self.mix],
             "tokens": self.tokens,
@@ -121,11 +124,12 @@ def look_at(stage: Stage, *, progress: bool = True) -> Look:
             processes=stage.processes,
         )
         needs = _needs(stage, planned)
+    answers = _answers(stage)  # first: a schema that is not there is soon said
     findings = [*stage.found, *check_rows(stage, progress=progress), *_contents(stage)]
+    findings += [finding for look in answers.values() for finding in check_answers(look)]
     findings += schedule.check_schedule(planned) if planned else []
-    if needs is not None:
-        unused = None if stage.machine.cuda else unused_gpu()
-        findings += check_machine(needs, config, unused, on_battery())
+    unused = None if stage.machine.cuda else unused_gpu()
+    findings += check_machine(needs, config, unused, on_battery())
     return Look(
         name=shown(stage.request.output),
         parent=stage.parent.name if stage.parent else None,
@@ -140,17 +144,27 @@ def look_at(stage: Stage, *, progress: bool = True) -> Look:
         needs=needs,
         findings=tuple(in_order(findings)),
         allowed=stage.request.allow,
+        answers=answers,
     )
 
 
+def _answers(stage: Stage) -> dict[str, AnswerLook]:
+    """Whether answers are the JSON that they should be, by file."""
+    both = {"train": stage.files.train, "validation": stage.files.validation}
+    return {
+        role: look_at_answers(data.rows, stage.config.data)
+        for role, data in both.items()
+        if data is not None
+    }
+
+
 def _contents(stage: Stage) -> list[Finding]:
-    """Rules on what rows say: control tokens, the template's system prompt, JSON answers."""
+    """Rules on what rows say: control tokens, the template's system prompt."""
     files = stage.files
     findings = default_system(files.train.rows, stage.encoder)
     for role, data in (("train", files.train), ("validation", files.validation)):
         if data is not None:
             findings += control_tokens(data.rows, stage.encoder, ROLES[role])
-            findings += check_answers(look_at_answers(data.rows, stage.config.data))
     return findings
 
 

@@ -9,13 +9,16 @@ from typing import Any
 
 from lorachain.pages.page import render_page
 from lorachain.pages.svg import REST, SERIES
+from lorachain.preflight.answers_json import share_valid
 from lorachain.preflight.computer import gigabytes
 from lorachain.preflight.finding import SEVERITIES, Finding, Severity, blocking
 from lorachain.training.gate import plots
 from lorachain.training.gate.look import Look
 from lorachain.training.gate.screen import rates
+from lorachain.training.gate.words import how_many_bad, names_bad_rows
 
 MAX_ROWS = 200  # of a finding that the page names; preflight.json has all
+_PARTS = ("weights", "adapter", "optimizer", "activations", "logits", "other")
 TONES: dict[Severity, str] = {"error": "worse", "warning": "cannot", "note": "equivalent"}
 _FLAG = re.compile(
     r"""(--[a-z][a-z-]*(?: "[^"]*"| [\w.]+=[^\s;,)]*[^\s;,.)]|(?<=--allow) [a-z-]+)?)"""
@@ -24,9 +27,11 @@ _FLAG = re.compile(
 
 @dataclass(frozen=True)
 class Shown:
-    """A finding as the page shows it. `do` is cut into texts and flags, which stand apart."""
+    """A finding as the page shows it: its sentence, without the rows that are listed anyway; `do`
+    is cut into texts and flags, which stand apart."""
 
     finding: Finding
+    says: str
     tone: str
     allowed: bool
     do: Sequence[tuple[str, bool]]  # (text, whether it is a flag)
@@ -79,15 +84,18 @@ def _facts(look: Look) -> dict[str, str]:
     if look.schedule is not None:
         found["steps"] = f"{look.schedule.steps:,} of {look.schedule.rows_per_step} rows"
         found["epochs"] = f"{look.schedule.epochs:.3g}"
+    if "train" in look.answers and (fits := share_valid(look.answers["train"])):
+        found["answers"] = fits
     return {**found, "on": look.device}
 
 
 def _shown(finding: Finding, look: Look) -> Shown:
     pieces = _FLAG.split(finding.do)
-    problems = finding.facts.get("problems")
-    rows = list(problems if problems and finding.where else finding.where)
+    bad = names_bad_rows(finding)
+    rows = list(finding.facts["problems"] if bad else finding.where)
     return Shown(
         finding,
+        f"{how_many_bad(finding)}." if bad else finding.says,
         TONES[finding.severity],
         finding.severity == "error" and not blocking([finding], look.allowed),
         [(piece, i % 2 == 1) for i, piece in enumerate(pieces) if piece],
@@ -154,9 +162,9 @@ def _memory(look: Look) -> list[Picture]:
     needs = look.needs
     if needs is None:
         return []
-    names = ("weights", "adapter", "optimizer", "activations", "logits")
-    sizes = [getattr(needs, name) for name in names]
-    parts = [*zip(names, sizes, plots.COLOURS, strict=True)]
+    colours = dict(zip(_PARTS, (*plots.COLOURS, REST), strict=True))
+    sizes = {name: getattr(needs, name) for name in _PARTS}
+    parts = [(name, size, colours[name]) for name, size in sizes.items() if size]
     return [
         Picture(
             "Memory",

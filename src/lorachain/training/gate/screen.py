@@ -8,11 +8,12 @@ from pathlib import Path
 from textwrap import wrap
 
 from lorachain.paths import shown
+from lorachain.preflight.answers_json import share_valid
 from lorachain.preflight.computer import gigabytes
-from lorachain.preflight.finding import SEVERITIES, Finding, blocking, named
+from lorachain.preflight.finding import MAX_NAMED, SEVERITIES, Finding, blocking, named
 from lorachain.preflight.inputs import Schedule
 from lorachain.training.gate.look import File, Look
-from lorachain.training.gate.words import same_file
+from lorachain.training.gate.words import how_many_bad, names_bad_rows, same_file
 
 WIDTH, LINES = 96, 45
 _LABEL = 11
@@ -54,6 +55,9 @@ def _numbers(look: Look) -> Iterator[str]:
         share = look.trained_tokens / look.tokens
         text = f"{look.trained_tokens:,} of the {look.tokens:,} tokens of an epoch ({share:.0%})"
         yield from _line("trained", text)
+    for role, answers in look.answers.items():
+        if fits := share_valid(answers):
+            yield from _line("answers", fits if role == "train" else f"validation: {fits}")
     if look.schedule is not None:
         yield from _line("steps", _steps(look.schedule))
         yield from _line("rate", rates(look.schedule))
@@ -113,7 +117,9 @@ def _machine(look: Look) -> Iterator[str]:
             ("optimizer", needs.optimizer),
             ("activations", needs.activations),
             ("logits", needs.logits),
+            ("other", needs.other),
         )
+        if size or name != "other"
     )
     text = f"about {gigabytes(needs.memory)} of {gigabytes(needs.there)} free on {look.device}"
     yield from _line("memory", f"{text}: {parts}")
@@ -147,8 +153,16 @@ def _findings(findings: Sequence[Finding], look: Look, brevity: int) -> Iterator
 def _finding(finding: Finding, look: Look, brevity: int) -> Iterator[str]:
     passed = finding.severity == "error" and not blocking([finding], look.allowed)
     allowed = " (allowed)" if passed else ""
-    yield from _wrapped(f"{finding.code}  {finding.says}{allowed}", "  ", "    ")
-    if finding.where and "problems" not in finding.facts and brevity < 1:
+    bad = names_bad_rows(finding)
+    says = f"{how_many_bad(finding)}:" if bad else finding.says
+    yield from _wrapped(f"{finding.code}  {says}{allowed}", "  ", "    ")
+    if bad:
+        problems = finding.facts["problems"]
+        for text in problems[:MAX_NAMED]:
+            yield from _wrapped(text, "    ", "      ")
+        if len(problems) > MAX_NAMED:
+            yield f"    ... and {len(problems) - MAX_NAMED:,} more"
+    elif finding.where and brevity < 1:
         yield from _wrapped(f"rows: {named(same_file(finding.where))}", "    ", "    ")
     if brevity < 3:
         yield from _wrapped(f"-> {finding.do}", "    ", "       ")

@@ -16,18 +16,28 @@ def spelled(findings: Sequence[Finding]) -> str:
 
 
 def _block(finding: Finding) -> str:
-    facts = finding.facts
-    if "bad" in facts and "problems" in facts:  # its sentence holds the first problems
-        problems = facts["problems"]
-        title = f"{facts['bad']:,} of the {facts['rows']:,} rows of {facts['path']} cannot be "
-        title += facts.get("how", "trained on")
-        lines = [f"{finding.code}: {title}:", *(f"  {text}" for text in problems[:MAX_SHOWN])]
+    if names_bad_rows(finding):  # its sentence holds the first problems
+        problems = finding.facts["problems"]
+        lines = [f"{finding.code}: {how_many_bad(finding)}:"]
+        lines += [f"  {text}" for text in problems[:MAX_SHOWN]]
         if len(problems) > MAX_SHOWN:
             lines.append(f"  ... and {len(problems) - MAX_SHOWN:,} more")
     else:
         lines = [f"{finding.code}: {finding.says}"]
         lines += [f"  rows: {named(same_file(finding.where))}"] if finding.where else []
     return "\n".join([*lines, f"  -> {finding.do}"])
+
+
+def names_bad_rows(finding: Finding) -> bool:
+    """Whether a finding's `problems` say what is wrong with each of its rows."""
+    return "bad" in finding.facts and "problems" in finding.facts
+
+
+def how_many_bad(finding: Finding) -> str:
+    """What a finding of bad rows says, without the rows."""
+    facts = finding.facts
+    how = facts.get("how", "trained on")
+    return f"{facts['bad']:,} of the {facts['rows']:,} rows of {facts['path']} cannot be {how}"
 
 
 def same_file(where: Sequence[str]) -> list[str]:
