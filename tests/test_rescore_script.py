@@ -115,7 +115,7 @@ def test_results_of_the_batch_tester_are_rescored_from_beside_them(
     assert made.returncode == 0, made.stderr
     done = rescore(tmp_path, "--comparison", "r.json")
     assert done.returncode == 0, done.stderr
-    assert "2 answers of 1 versions were scored again" in done.stdout
+    assert "2 answers of 1 version were scored again" in done.stdout
     assert "Nothing moved." in done.stdout and "Report:" not in done.stdout
     written = {path.name for path in (tmp_path / "r.answers" / "rescored").iterdir()}
     assert {"rescore.json", "run.json", "scores.jsonl"} <= written

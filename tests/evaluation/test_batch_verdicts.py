@@ -34,6 +34,7 @@ def test_several_versions_are_judged_in_the_file_and_the_terminal(
     }
     assert [b["item"] for b in found["broken"] if b["by"] == "v2"] == ["alpha-0", "alpha-1"]
     assert "v3 is worse than v2." in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 96
     assert load(tmp_path / "r.answers" / "comparison.json")["base"] == found_base(chain)
 
 

@@ -90,6 +90,8 @@ def test_a_chain_is_judged_and_the_verdict_stands_first(
     loss = next(line for line in lines if line.startswith("rows of v1"))
     measured = found["versions"][1]["validation_loss"]["v1"]
     assert f"{measured:.4f}" in loss
+    lost = "v3 lost 100 points of alpha_v1 since v1: worse (0 won, 12 lost of 12 items, p = .0005)"
+    assert f"  {lost}" in lines
     assert "v3 broke 13 items:" in done.stdout and "8 more, in the report" in done.stdout
     assert "alpha_v1: alpha-0 (v2 passed it)" in done.stdout
     assert "cannot be judged" in done.stdout and "Report: out/report.html" in done.stdout
@@ -189,6 +191,11 @@ def test_exact_says_which_answers_and_verdicts_hang_on_batches(
     notes = load(tmp_path / "out" / "comparison.json")["notes"]
     assert notes[0].startswith("Asked again one by one in fp32 (instead of batches of 8 in fp32)")
     assert "alpha_v1: worse -&gt; cannot tell" in (tmp_path / "out/report.html").read_text("utf-8")
+    # Not asked for again, what it found is of another comparison.
+    done = script(COMPARE, tmp_path, *flags(filled, suites, "--limit", 4))
+    assert done.returncode == 0, done.stderr
+    assert "Note: Asked of each suite: the first 4 items only (--limit 4)." in done.stdout
+    assert not (tmp_path / "out" / "exact.json").exists()
 
 
 def test_exact_says_when_there_is_nothing_more_exact(
@@ -328,7 +335,7 @@ def test_help_and_mistakes_do_not_import_torch(tmp_path: Path) -> None:
         (("--chain", "v3", "--suites", "empty.jsonl"), "empty.jsonl is empty"),
         (("--chain", "v3", "--suites", "plain.jsonl"), "says what a right answer is"),
         (("--chain", "v3", "--suites", "a_v1.jsonl", "s/a_v1.jsonl"), "have the same name"),
-        (("--chain", "v3", "--margin", "2"), "'2' is no number from 0 to 1"),
+        (("--chain", "v3", "--margin", "2"), "such as 0.05 for 5 points"),
         (("--chain", "v3", "--margin", "0"), "'0' is no share"),
         (("--chain", "lost/v3", "--suites", "a_v1.jsonl"), "v3's parent is not at"),
         (("--chain", "v1", "--model", "other", "--suites", "a_v1.jsonl"), "different bases"),

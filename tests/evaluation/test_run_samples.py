@@ -72,6 +72,13 @@ def test_every_rate_is_that_of_the_answers(filled: Path, tmp_path: Path) -> None
     assert (difference["wins"], difference["losses"], difference["value"]) == (16, 0, 0.8)
     assert difference["verdict"] == "better" and "16 won, 0 lost" in difference["reason"]
     assert found["headline"] == "strict_task_valid"
+    tasks = version["by_task"]
+    assert sum(task["n"] for task in tasks.values()) == 20 and len(tasks) == 6
+    lost = sum(task["n"] * (1 - task["schema_valid_rate"]["whole"]) for task in tasks.values())
+    assert round(lost, 2) == 4
+    assert base["by_task"]["ficha_pt"]["parse_rate"] == {"strict": 0.0, "lenient": 0.0}
+    row = next(line for line in done.stdout.splitlines() if line.startswith("ficha_pt "))
+    assert row.split()[1:3] == ["3", "0%"]
     assert done.stdout.startswith("v1 against its base on fixed20_v1, by strict_task_valid: better")
 
 

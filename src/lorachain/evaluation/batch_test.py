@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from lorachain.errors import UserError
 from lorachain.evaluation.asking import ask, find_base_of
+from lorachain.evaluation.cautions import limit_notes
 from lorachain.evaluation.chosen import find_versions
 from lorachain.evaluation.compare import compare
 from lorachain.evaluation.comparison import Comparison
-from lorachain.evaluation.comparison_text import verdict_text
+from lorachain.evaluation.comparison_text import tasks_text, verdict_text
 from lorachain.evaluation.evaluate import Evaluation, VersionResult
 from lorachain.evaluation.flags import How
 from lorachain.evaluation.run_record import Asked, write_run
@@ -25,6 +27,8 @@ from lorachain.evaluation.unscored import unscored, warn_of
 from lorachain.files import write_json
 from lorachain.paths import shown
 from lorachain.suites import Suite, read_suite
+
+WIDTH = 96
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ def run(request: Request) -> str:
     warn_of(left_out)
     asked = Asked(request.system, request.schema, request.limit)
     now = datetime.now(UTC)
-    compared = _compared(evaluation, scorers, now) if len(versions) > 1 else None
+    compared = _compared(evaluation, scorers, now, request) if len(versions) > 1 else None
     write_run(
         *(request.store, evaluation),
         store=request.store,
@@ -85,17 +89,21 @@ def run(request: Request) -> str:
     )
     write_json(request.output, results(evaluation, now, compared))
     parts = [summary_table(evaluation.summary())]
-    notes = [one.text for one in left_out]
+    notes = [*limit_notes(request.limit), *(one.text for one in left_out)]
     if compared is not None and any(cell.scored for cell in compared.cells):
-        parts.append(verdict_text(compared))
+        parts += [verdict_text(compared), tasks_text(compared)]
         notes = list(compared.notes)
-    parts += [f"Bear in mind: {note}" for note in notes]
-    return "\n\n".join([*parts, f"Results: {shown(request.output)}"])
+    parts += [textwrap.fill(f"Bear in mind: {note}", WIDTH) for note in notes]
+    parts.append(f"Results: {shown(request.output)}")
+    return "\n\n".join(part for part in parts if part)
 
 
-def _compared(evaluation: Evaluation, scorers: Scorers | None, now: datetime) -> Comparison:
+def _compared(
+    evaluation: Evaluation, scorers: Scorers | None, now: datetime, request: Request
+) -> Comparison:
     headlines = scorers.headlines(evaluation.suites) if scorers else None
-    return compare(evaluation, created=now, headlines=headlines)
+    found = compare(evaluation, created=now, headlines=headlines)
+    return replace(found, notes=[*limit_notes(request.limit), *found.notes])
 
 
 def results(

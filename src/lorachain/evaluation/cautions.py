@@ -43,6 +43,14 @@ def cautions(
     return found
 
 
+def limit_notes(limit: int | None) -> list[str]:
+    """What a --limit left out: the first items of a suite may all be of one kind."""
+    if limit is None:
+        return []
+    first = "item" if limit == 1 else f"{limit:,} items"
+    return [f"Asked of each suite: the first {first} only (--limit {limit})."]
+
+
 def _other_settings(results: Sequence[VersionResult]) -> Iterator[str]:
     """Fields of the fingerprint, the model's own hash aside, that are not the same for all."""
     settings = {result.version.name: _flat(asdict(result.settings)) for result in results}

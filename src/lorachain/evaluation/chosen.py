@@ -70,7 +70,8 @@ def _check_one_base(versions: Sequence[Version]) -> None:
     for version in versions:
         assert version.folder is not None
         found = lineage.read(version.folder)
-        bases[found.base_fingerprint["id"]] = f"{shown(version.folder)} on {found.base_name}"
+        base = found.base_fingerprint["id"]
+        bases[base] = f"{shown(version.folder)} on {found.base_name} ({base})"
     if len(bases) > 1:
         raise UserError(
             f"These versions stand on different bases: {'; '.join(bases.values())}. Test them one "

@@ -212,6 +212,7 @@ def _version_info(
         own_suite=own[version.name],
         validation_loss=dict(losses),
         facts=version_facts(found),
+        stands_on=lines.parents[version.name],
     )
 
 

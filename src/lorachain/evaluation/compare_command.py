@@ -13,6 +13,7 @@ from lorachain import cli
 from lorachain.evaluation import exact
 from lorachain.evaluation.advice import format_advice
 from lorachain.evaluation.asking import ask, find_base_of
+from lorachain.evaluation.cautions import limit_notes
 from lorachain.evaluation.chosen import chain_of, find_versions, stale_notes
 from lorachain.evaluation.compare import compare
 from lorachain.evaluation.comparison import Comparison
@@ -126,7 +127,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
         type=share,
         default=0.05,
         metavar="SHARE",
-        help="two versions that differ by less count as equivalent (default: 0.05, 5 points)",
+        help="two versions that surely differ by less are equivalent (default: 0.05, 5 points)",
     )
     judged.add_argument(
         "--exact",
@@ -190,11 +191,13 @@ def _compare(request: Request, asked: _Asked, stale: Sequence[str], folder: Path
     comparison = _judged(request, asked, evaluation)
     headlines = {suite.name: suite.headline for suite in comparison.suites}
     change = before.change(evaluation, headlines, asked.scorers) if before else None
-    notes = [*stale, *([change] if change else []), *comparison.notes]
+    notes = [*stale, *limit_notes(request.limit), *([change] if change else []), *comparison.notes]
     if request.exact:
         found = _exactness(request, asked, evaluation, comparison)
         write_json(folder / exact.FILE, found.as_dict())
         notes = [*found.notes(), *notes]
+    else:
+        (folder / exact.FILE).unlink(missing_ok=True)  # of a comparison before
     comparison = replace(comparison, notes=notes)
     written = write_comparison(
         folder,

@@ -113,6 +113,7 @@ class Broken:
 class VersionInfo:
     """One version of the comparison. `parent` is from its lineage; `own_suite` is the
     suite of its generation, where there is one; `facts` is what advice reads (steps, losses).
+    `stands_on` is the nearest version of this comparison under it: its parent may not be here.
     """
 
     name: str
@@ -124,6 +125,7 @@ class VersionInfo:
     own_suite: str | None = None
     validation_loss: Mapping[str, float] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    stands_on: str | None = None
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from lorachain.evaluation.comparison import Cell, Comparison, SuiteInfo
+from lorachain.evaluation import verdicts
+from lorachain.evaluation.comparison import Cell, Comparison, Difference, SuiteInfo
 from lorachain.evaluation.report_text import percent, percents, points, sentence
-from lorachain.evaluation.report_views import PairView, pair_views
+from lorachain.evaluation.report_views import PairView, forgotten, pair_views, transfer
 from lorachain.evaluation.score import LENIENT
 from lorachain.evaluation.tables import format_table
 
 WIDTH = 96
 MAX_BROKEN = 5
+MAX_LOST = 8
 
 
 def comparison_text(comparison: Comparison) -> str:
@@ -20,6 +22,7 @@ def comparison_text(comparison: Comparison) -> str:
     parts = [
         verdict_text(comparison),
         matrix_text(comparison),
+        forgetting_text(comparison),
         tasks_text(comparison),
         broken_text(comparison),
         "\n".join(line for note in comparison.notes for line in _wrapped("Note: ", note)),
@@ -73,8 +76,7 @@ def matrix_text(comparison: Comparison) -> str:
         if lenient := _lenient_cells(comparison, suite, names):
             rows.append(["", LENIENT[suite.headline], "", *lenient, *([""] if last else [])])
     headers = ["suite", "by", "n", *names, *(["since"] if last else [])]
-    losses = dict.fromkeys(key for v in comparison.versions for key in v.validation_loss)
-    for key in losses:
+    for key in dict.fromkeys(key for v in comparison.versions for key in v.validation_loss):
         found = [version.validation_loss.get(key) for version in comparison.versions]
         cells = ["–" if loss is None else f"{loss:.4f}" for loss in found]
         rows.append([f"rows of {key}", "validation loss", "", *cells, *([""] if last else [])])
@@ -84,6 +86,30 @@ def matrix_text(comparison: Comparison) -> str:
     caption += "; * a version's own suite" if any(own.values()) else ""
     caption += f"; since: points that {names[-1]} gained or lost since then" if last else ""
     return f"{caption}:\n\n{format_table(headers, rows)}"
+
+
+def forgetting_text(comparison: Comparison) -> str:
+    """A line for each loss on the suite of an older version, with its test: near and far."""
+    if not transfer(comparison).rows:
+        return ""
+    lost = forgotten(comparison)
+    if not lost:
+        return "No version has lost anything on the suite of a version that it stands on."
+    lines = ["Lost on the suites of older versions:"]
+    for change in lost[:MAX_LOST]:
+        since = f" since {change.since}" if change.since else ""
+        what = f"{change.version} lost {verdicts.points(change.value)} of {change.suite}{since}"
+        lines += _wrapped("  ", f"{what}: {_tested(change.test)}")
+    if len(lost) > MAX_LOST:
+        lines.append(f"  ... and {len(lost) - MAX_LOST:,} more, in the report")
+    return "\n".join(lines)
+
+
+def _tested(test: Difference | None) -> str:
+    if test is None or test.p_holm is None:
+        return "not tested"
+    p = verdicts.p_text(test.p_holm)
+    return f"{test.verdict} ({test.wins} won, {test.losses} lost of {test.n:,} items, {p})"
 
 
 def _lenient_cells(comparison: Comparison, suite: SuiteInfo, versions: Sequence[str]) -> list[str]:
@@ -108,10 +134,10 @@ def tasks_text(comparison: Comparison) -> str:
     """Every task of the suites that have several, with the newest version's verdict."""
     names = [version.name for version in comparison.versions]
     pairs = pair_views(comparison)
-    verdicts = {}
+    judged = {}
     if pairs:
         pair = pairs[0].overall
-        verdicts = {
+        judged = {
             (d.suite, d.task, d.metric): d.verdict
             for d in comparison.differences
             if (d.earlier, d.later) == (pair.earlier, pair.later)
@@ -120,7 +146,7 @@ def tasks_text(comparison: Comparison) -> str:
         [
             f"{suite.name}: {task}",
             *_task_cells(comparison, suite, task, names),
-            verdicts.get((suite.name, task, suite.headline), ""),
+            judged.get((suite.name, task, suite.headline), ""),
         ]
         for suite in comparison.suites
         if len(suite.tasks) > 1

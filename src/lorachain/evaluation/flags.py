@@ -120,7 +120,11 @@ def number_to(most: float) -> Callable[[str], float]:
 
 def share(text: str) -> float:
     """A flag's value between 0 and 1, without the ends."""
-    value = number_to(1.0)(text)
-    if value in (0, 1):
-        raise argparse.ArgumentTypeError(f"{text!r} is no share between 0 and 1, such as 0.05")
+    wrong = f"{text!r} is no share between 0 and 1, such as 0.05 for 5 points"
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(wrong) from None
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(wrong)
     return value

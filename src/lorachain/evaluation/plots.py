@@ -61,7 +61,7 @@ def _losses(losses: Mapping[str, Mapping[str, Curve]]) -> str:
         if training := curves.get("training"):
             panel.plot(*zip(*training, strict=True), color=colour, linewidth=2)
         if validation := curves.get("validation"):
-            dots = {"linestyle": "none", "marker": "o", "markersize": 5}
+            dots = {"linestyle": "none", "marker": "o", "markersize": 5, "clip_on": False}
             panel.plot(*zip(*validation, strict=True), color=colour, **dots)
         panel.set_title(label(name), color=INK, fontsize=11, loc="left", parse_math=False)
         panel.set_xlabel("step", color=INK, fontsize=9)
@@ -110,6 +110,8 @@ def _dot(axes: Any, x: float, y: float, colour: str, verdict: str) -> None:
         markeredgewidth=2 if hollow else 0,
         markeredgecolor=colour,
         markerfacecolor=HOLLOW if hollow else colour,
+        clip_on=False,  # at the ends of the axis too it is whole
+        zorder=3,
     )
 
 

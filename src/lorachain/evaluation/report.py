@@ -21,6 +21,7 @@ from lorachain.evaluation.report_views import (
     Matrices,
     PairView,
     failures,
+    forgotten,
     pair_views,
     settings_table,
     transfer,
@@ -73,6 +74,7 @@ def render_comparison(
         matrices=Matrices(comparison),
         drawings=_drawings(comparison, pairs),
         transfer=transfer(comparison),
+        lost=forgotten(comparison),
         failed=failed,
         bars=Markup(_bars(failed)),  # our own drawings: matplotlib escapes the names in them
         curves=Markup(loss_curves(known_losses(comparison) if losses is None else losses)),

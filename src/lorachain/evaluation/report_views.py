@@ -7,7 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lorachain.evaluation.comparison import Cell, Comparison, Difference, Overall, SuiteInfo
+from lorachain.evaluation.comparison import (
+    Cell,
+    Comparison,
+    Difference,
+    Overall,
+    SuiteInfo,
+    VersionInfo,
+)
 from lorachain.evaluation.report_text import percent
 from lorachain.evaluation.score import LENIENT
 from lorachain.pages.page import HEAT_LEVELS
@@ -132,27 +139,65 @@ class Matrices:
 
 
 @dataclass(frozen=True)
+class Change:
+    """What became of a suite at one version, `since` the one that was trained for it. `test` is
+    None where that pair was not tested."""
+
+    version: str
+    suite: str
+    value: float
+    since: str | None
+    test: Difference | None
+
+
+@dataclass(frozen=True)
 class Transfer:
-    """Backward transfer, without the versions and suites that have none: (suite, values)."""
+    """Backward transfer, without the versions and suites that have none: (suite, changes)."""
 
     versions: Sequence[str]
-    rows: Sequence[tuple[str, Sequence[float | None]]]
+    rows: Sequence[tuple[str, Sequence[Change | None]]]
 
 
 def transfer(comparison: Comparison) -> Transfer:
     """What became of each suite since the version that was trained for it."""
-    known = comparison.backward_transfer
-    names = [v.name for v in comparison.versions if any(_given(known.get(v.name, {})))]
-    rows = []
-    for suite in comparison.suites:
-        values = [known[name].get(suite.name) for name in names]
-        if any(value is not None for value in values):
-            rows.append((suite.name, values))
-    return Transfer(names, rows)
+    changes = {
+        (info.name, suite.name): _change(comparison, info, suite, value)
+        for info in comparison.versions
+        for suite in comparison.suites
+        if (value := comparison.backward_transfer.get(info.name, {}).get(suite.name)) is not None
+    }
+    names = [v.name for v in comparison.versions if any(v.name == name for name, _ in changes)]
+    asked = [s.name for s in comparison.suites if any(s.name == suite for _, suite in changes)]
+    return Transfer(
+        names, [(suite, [changes.get((name, suite)) for name in names]) for suite in asked]
+    )
 
 
-def _given(by_suite: Mapping[str, float | None]) -> list[bool]:
-    return [value is not None for value in by_suite.values()]
+def forgotten(comparison: Comparison) -> list[Change]:
+    """What a version lost on the suite of one under it, the newest version's first, and of each
+    what is worse by its test before what may be chance."""
+    found = [change for _, row in transfer(comparison).rows for change in row if change]
+    places = {version.name: -i for i, version in enumerate(comparison.versions)}
+    lost = [change for change in found if change.value < 0]
+    return sorted(lost, key=lambda c: (places[c.version], not is_worse(c), c.value))
+
+
+def is_worse(change: Change) -> bool:
+    """Whether a test says that it is more than chance."""
+    return change.test is not None and change.test.verdict == "worse"
+
+
+def _change(comparison: Comparison, info: VersionInfo, suite: SuiteInfo, value: float) -> Change:
+    """A change with the test of the two versions by the suite's headline."""
+    versions = {version.name: version for version in comparison.versions}
+    since = versions.get(info.stands_on or "")
+    while since is not None and since.own_suite != suite.name:
+        since = versions.get(since.stands_on or "")
+    owner = None if since is None else since.name
+    key = owner, info.name, suite.name, None, suite.headline
+    tests = (*comparison.differences, *comparison.forgetting)
+    test = next((d for d in tests if (d.earlier, d.later, d.suite, d.task, d.metric) == key), None)
+    return Change(info.name, suite.name, value, owner, test)
 
 
 @dataclass(frozen=True)

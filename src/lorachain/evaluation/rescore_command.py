@@ -13,12 +13,13 @@ from pathlib import Path
 
 from lorachain import cli
 from lorachain.errors import UserError
+from lorachain.evaluation.cautions import limit_notes
 from lorachain.evaluation.comparison_folder import Written, default_title, write_comparison
 from lorachain.evaluation.evaluate import Evaluation
 from lorachain.evaluation.rescore import rescored
 from lorachain.evaluation.rescore_moves import Moves, moves
 from lorachain.evaluation.rescore_text import text
-from lorachain.evaluation.rescore_verdicts import judged, read_before, verdict_moves
+from lorachain.evaluation.rescore_verdicts import judged, read_before, same_suites, verdict_moves
 from lorachain.evaluation.run_record import MOVES, RUN, ComparisonRecord, read_run, write_run
 from lorachain.evaluation.scorer_file import read_scorers
 from lorachain.evaluation.scorers import Scorers
@@ -118,8 +119,10 @@ def _write(
         write_json(output / MOVES, found.as_dict())
         write_run(output, evaluation, store=record.store, scorers=scorers, asked=record.asked)
         return found, None
-    before = read_before(record.folder)
+    before = same_suites(read_before(record.folder), record, evaluation)
     comparison = judged(evaluation, before, scorers, created=datetime.now(UTC))
+    notes = [*limit_notes(record.asked.limit), *comparison.notes]
+    comparison = replace(comparison, notes=notes)
     found = replace(
         found,
         before=None if before is None else before.created,

@@ -14,6 +14,7 @@ from lorachain.evaluation.evaluate import Evaluation
 from lorachain.evaluation.rescore_verdicts import VerdictMove
 from lorachain.evaluation.run_record import ComparisonRecord, changed_suites
 from lorachain.evaluation.score import RATES, Score, Scored, task_of
+from lorachain.evaluation.scorers import same_tasks
 from lorachain.evaluation.unscored import unscored
 
 FORMAT = 1
@@ -24,7 +25,8 @@ class Moved:
     """One metric of one version on one suite (`task` None) or task, before and after.
 
     `before` and `after` are means over what could be scored; `changed` counts the answers whose
-    own value is another one now, so that wins and losses that cancel out still show.
+    own value is another one now, so that wins and losses that cancel out still show. `new`: no
+    scorer of then had this metric.
     """
 
     version: str
@@ -37,6 +39,7 @@ class Moved:
     before: float | None
     after: float | None
     changed: int
+    new: bool = False
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,7 @@ def _moved(version: str, suite: str, pairs: Sequence[tuple[Score, Scored]]) -> I
     for task in [None, *sorted(name for name in groups if name is not None)]:
         group = groups[task]
         own = dict.fromkeys(n for pair in group for score in pair for n in score.values)
+        had = {name for before, _ in group for name in before.values}
         for metric in (*RATES, *own):
             pairs_of = [(before.metric(metric), after.metric(metric)) for before, after in group]
             old = [value for value, _ in pairs_of if value is not None]
@@ -158,7 +162,8 @@ def _moved(version: str, suite: str, pairs: Sequence[tuple[Score, Scored]]) -> I
                 changed = sum(a != b for a, b in pairs_of)
                 counts = len(group), len(old), len(new)
                 key = version, suite, task, metric
-                yield Moved(*key, *counts, _mean(old), _mean(new), changed)
+                is_new = not old and metric not in had
+                yield Moved(*key, *counts, _mean(old), _mean(new), changed, new=is_new)
 
 
 def _flip(version: str, suite: str, before: Score, answer: Scored) -> Flip | None:
@@ -200,5 +205,6 @@ def _differences(
     before: Mapping[str, str], after: Mapping[str, str], whole: bool
 ) -> dict[str, list[str | None]]:
     """What is not the same. Where only some suites were scored, what is gone says nothing."""
+    before, after = same_tasks(before, after)
     keys = dict.fromkeys((*(before if whole else ()), *after))
     return {k: [before.get(k), after.get(k)] for k in keys if before.get(k) != after.get(k)}

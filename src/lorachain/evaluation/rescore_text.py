@@ -12,6 +12,7 @@ from lorachain.evaluation.run_record import MOVES
 from lorachain.evaluation.tables import format_table
 
 MAX_FLIPS = 20
+MAX_MEANS = 30
 WIDTH = 96
 
 
@@ -71,17 +72,22 @@ def _change(verdict: VerdictMove) -> str:
 
 def _scored(found: Moves) -> Iterator[str]:
     """What was scored again and what scores otherwise."""
-    yield (
-        f"{found.answers:,} answers of {len(found.versions)} versions were scored again; no model "
-        "was loaded."
-    )
+    answers = f"{found.answers:,} answer{'' if found.answers == 1 else 's'}"
+    versions = f"{len(found.versions)} version{'' if len(found.versions) == 1 else 's'}"
+    yield f"{answers} of {versions} were scored again; no model was loaded."
     for what, (before, after) in found.scoring.items():
-        yield f"Scored by another {what}: {before or '(none)'} -> {after or '(none)'}"
+        if before is None:
+            yield f"Scored now by {what} too ({after})"
+        elif after is None:
+            yield f"No longer scored by {what} ({before})"
+        else:
+            yield f"Scored by another {what}: {before} -> {after}"
     for suite, (then, now) in found.judged_otherwise.items():
         yield f"{suite} was judged by {then}, and is now by {now}."
     yield from (f"The suite {name} changed." for name in found.suites_changed)
     if found.suites_left_out:
-        yield f"Left out: {', '.join(found.suites_left_out)}; what is over all suites is without."
+        left = ", ".join(found.suites_left_out)
+        yield f"Left out: {left}; the verdicts, those before too, are without."
     if found.new:
         yield f"{found.new:,} answers were not scored before; they move nothing."
     if found.gone:
@@ -95,11 +101,15 @@ def _means_table(found: Moves) -> str:
     if not found.moved:
         return ""
     headers = ["version", "suite", "task", "metric", "n", "before", "after", "answers"]
+    newest = {version: -i for i, version in enumerate(found.versions)}
+    ranked = sorted(found.moved, key=lambda m: (m.task is not None, newest[m.version]))
     rows = [
         [m.version, m.suite, m.task or "(all)", m.metric, m.n, *_means(m), m.changed]
-        for m in found.moved
+        for m in ranked[:MAX_MEANS]
     ]
-    return format_table(headers, rows)
+    table = format_table(headers, rows)
+    more = len(ranked) - len(rows)
+    return f"{table}\n... and {more:,} more means, in {MOVES}" if more else table
 
 
 def _means(moved: Moved) -> list[str]:

@@ -1,18 +1,19 @@
 """What a change of scoring does to verdicts: the comparison before, and the same judged anew.
 
 before = read_before(folder)                       # of comparison.json; None where it has none
+before = same_suites(before, record, evaluation)   # judged anew by the scores of then
 comparison = judged(evaluation, before, scorers, created=now)
 verdict_moves(before, comparison)                  # every pair, over all suites and suite by suite
 
-Pairs, order of versions and margin are those of the comparison before, so that what moved is
-the scoring's doing alone.
+Pairs, order of versions, margin and suites are those of the comparison before, so that what moved
+is the scoring's doing alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from lorachain.evaluation.evaluate import Evaluation, VersionResult
 from lorachain.evaluation.lines import read_lineage
 from lorachain.evaluation.report_text import kind_of
 from lorachain.evaluation.report_views import PairView, SuiteLine, pair_views
-from lorachain.evaluation.run_record import COMPARISON
+from lorachain.evaluation.run_record import COMPARISON, ComparisonRecord
+from lorachain.evaluation.score import Score, Scored
 from lorachain.evaluation.scorers import Scorers
 from lorachain.files import read_json
 from lorachain.paths import shown
@@ -96,10 +98,44 @@ def before_of(data: Mapping[str, Any]) -> Before:
     )
 
 
+def same_suites(
+    before: Before | None, record: ComparisonRecord, evaluation: Evaluation
+) -> Before | None:
+    """The comparison before over these suites alone, by the scores of then: fewer suites are
+    another verdict over all of them, and another family for Holm, whatever scores them."""
+    if before is None or len(evaluation.suites) == len(record.suites):
+        return before
+    headlines = {suite: str(d["metric"]) for (_, _, suite), d in before.suites.items()}
+    names = {suite.name for suite in evaluation.suites}
+    kept = {suite: metric for suite, metric in headlines.items() if suite in names}
+    results = tuple(_scored_then(result, record) for result in evaluation.versions)
+    found = judged(
+        replace(evaluation, versions=results), before, None, created=datetime.now(UTC), by=kept
+    )
+    return replace(before_of(found.as_dict()), created=before.created)
+
+
+def _scored_then(result: VersionResult, record: ComparisonRecord) -> VersionResult:
+    """The same answers with the scores of the record; none where it has none."""
+
+    def then(suite: str, answer: Scored) -> Scored:
+        was = record.scores.get((result.version.name, suite, str(answer.item.id)))
+        return replace(answer, score=Score() if was is None else was.score)
+
+    answers = {s: tuple(then(s, a) for a in given) for s, given in result.answers.items()}
+    return replace(result, answers=answers)
+
+
 def judged(
-    evaluation: Evaluation, before: Before | None, scorers: Scorers | None, *, created: datetime
+    evaluation: Evaluation,
+    before: Before | None,
+    scorers: Scorers | None,
+    *,
+    created: datetime,
+    by: Mapping[str, str] | None = None,
 ) -> Comparison:
-    """A rescored evaluation, judged as the comparison before was.
+    """A rescored evaluation, judged as the comparison before was. `by` names the headlines where
+    they are not those that the scorers mark.
 
     What is known of a version's training is left out where its folder holds another one now.
     """
@@ -117,12 +153,13 @@ def judged(
         results.sort(key=lambda result: places.get(result.version.name, len(places)))
         pairs = [pair for pair in before.pairs if set(pair) <= set(names)]
     notes += _stale(results[-1])
+    marked = scorers.headlines(evaluation.suites) if scorers else None
     found = compare(
         replace(evaluation, versions=tuple(results)),
         created=created,
         margin=MARGIN if before is None else before.margin,
         pairs=pairs or None,
-        headlines=scorers.headlines(evaluation.suites) if scorers else None,
+        headlines=marked if by is None else by,
     )
     return replace(found, notes=[*notes, *found.notes])
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from lorachain.errors import UserError
 from lorachain.evaluation.evaluate import Evaluation
 from lorachain.evaluation.run_record import COMPARISON, RUN, ComparisonRecord, read_run
-from lorachain.evaluation.scorers import Scorers, scoring_identity
+from lorachain.evaluation.scorers import Scorers, same_tasks, scoring_identity
 from lorachain.files import read_json
 from lorachain.suites import Suite
 
@@ -41,7 +41,7 @@ class Ruler:
             return None
         now = scoring_identity(suites, scorers)
         before = self._before(shared, now)
-        changes = list(_changes(before, now))
+        changes = list(_changes(*same_tasks(before, now)))
         changes += [
             f"{suite.name} was judged by {then}, now by {headlines[suite.name]}"
             for suite in suites

@@ -12,6 +12,7 @@ from pathlib import Path
 from lorachain import cli
 from lorachain.errors import UserError
 from lorachain.evaluation.asking import ask, find_base_of
+from lorachain.evaluation.cautions import limit_notes
 from lorachain.evaluation.chosen import find_versions
 from lorachain.evaluation.compare import compare
 from lorachain.evaluation.evaluate import BASE
@@ -106,7 +107,8 @@ def run(request: Request) -> str:
     with folder_lock(folder, "The folder of samples"):
         found = Samples(ask(base, versions, [suite], store=request.answers, how=request.how))
         now = datetime.now(UTC)
-        notes = compare(found.evaluation, created=now, margin=found.margin).notes
+        compared = compare(found.evaluation, created=now, margin=found.margin)
+        notes = [*limit_notes(request.limit), *compared.notes]
         _write(folder, found, notes, now)
     said = [textwrap.fill(f"Bear in mind: {note}", WIDTH) for note in notes]
     return "\n\n".join([text(found), *said, f"Files: {shown(folder)}"])
@@ -148,7 +150,16 @@ def text(found: Samples) -> str:
     ]
     headers = ["", "base", name, "points", "95% interval", ""]
     lines = [*textwrap.wrap(verdict, WIDTH), "", format_table(headers, rows), ""]
+    if len(found.tasks) > 1:
+        headers = [f"{first.rate} of", "n", "base", name]
+        lines += [format_table(headers, list(_task_rows(found, first.rate))), ""]
     return "\n".join([*lines, *_sides(found)])
+
+
+def _task_rows(found: Samples, rate: str) -> Iterator[list[object]]:
+    for task, places in found.tasks.items():
+        values = [found.mean(side, rate, places) for side in (BASE, TUNED)]
+        yield [task, len(places), *map(percent, values)]
 
 
 def _sides(found: Samples) -> Iterator[str]:

@@ -121,6 +121,19 @@ class Samples:
             lines.append(Line(rate, base, tuned, paired, p, verdict, reason))
         return sorted(lines, key=lambda line: line.rate != headline)
 
+    @cached_property
+    def tasks(self) -> dict[str, list[int]]:
+        """The places of each task's items."""
+        found: dict[str, list[int]] = {}
+        for i, item in enumerate(self.suite.items):
+            if task := task_of(item):
+                found.setdefault(task, []).append(i)
+        return dict(sorted(found.items()))
+
+    def mean(self, side: str, rate: str, places: Sequence[int]) -> float | None:
+        """One side's rate over these items."""
+        return _mean([self.sides[side][i] for i in places], rate)
+
     def _cut(self, rate: str) -> verdicts.Cut:
         """How many of the answers that are compared ended at the token limit, on each side."""
         base, tuned = self.sides[BASE], self.sides[TUNED]
@@ -171,6 +184,12 @@ class Samples:
 
     def _side(self, side: str) -> dict[str, Any]:
         samples = self.sides[side]
+        by_task = {
+            task: self._figures([samples[i] for i in places]) for task, places in self.tasks.items()
+        }
+        return {**self._figures(samples), "by_task": by_task}
+
+    def _figures(self, samples: Sequence[Sample]) -> dict[str, Any]:
         rates = {rate: _mean(samples, rate) for rate in RATES}
         kept = [sample.kept for sample in samples if sample.kept is not None]
         made = [sample.scored.generated for sample in samples]

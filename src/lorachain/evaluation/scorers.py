@@ -11,7 +11,7 @@ without a reference, a function that failed. That is never 0, because 0 blames t
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -35,6 +35,7 @@ from lorachain.suites import Item, Suite
 log = logging.getLogger("lorachain")
 
 _SCHEMA = "schema"
+_DEFAULT = "default: "
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,29 @@ def scoring_identity(suites: Sequence[Suite], scorers: Scorers | None = None) ->
             if isinstance(scorer, SchemaScorer) and scorer.schema_in_place:
                 schemas[str(scorer.named)] = scorer.schema_in_place
     return found | {f"schema {name}": schemas[name].fingerprint for name in sorted(schemas)}
+
+
+def same_tasks(
+    before: Mapping[str, str], after: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Two scoring identities over the same tasks. A task that one of them does not name was scored
+    by its default, so naming it with the default's own scorers changes nothing."""
+    keys = (*before, *after)
+    tasks = dict.fromkeys(key.partition(": ")[0] for key in keys if ": " in key)
+    one, two = (_by_task(found, tasks) for found in (before, after))
+    if not all(any(key.startswith(_DEFAULT) for key in found) for found in (one, two)):
+        one, two = (
+            {key: value for key, value in found.items() if not key.startswith(_DEFAULT)}
+            for found in (one, two)
+        )
+    return one, two
+
+
+def _by_task(found: Mapping[str, str], tasks: Iterable[str]) -> dict[str, str]:
+    default = {k.removeprefix(_DEFAULT): v for k, v in found.items() if k.startswith(_DEFAULT)}
+    unnamed = [task for task in tasks if not any(key.startswith(f"{task}: ") for key in found)]
+    own = {f"{task}: {label}": v for task in unnamed for label, v in default.items()}
+    return {**found, **own}
 
 
 def _unscorable(scorer: Scorer, items: Sequence[Item], named: bool) -> Iterator[str]:

@@ -67,7 +67,7 @@ def check_scorable(suites: Sequence[Suite], scorers: Scorers | None) -> None:
             raise UserError(
                 f"Nothing in {names} says what a right answer is (no item has a schema, `expected` "
                 "or `checks`), so versions could not be told apart. Add them, or name scorers that "
-                "need less: --scorers configs/scorers.yaml."
+                "need less in a file of your own (kinds: configs/scorers.yaml): --scorers FILE."
             )
         scorers.check(suites)
         raise UserError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from judged_support import RIGHT, Answers, judged
 
+from lorachain.evaluation.cautions import limit_notes
 from lorachain.evaluation.comparison import Comparison
 from lorachain.evaluation.score import Score
 
@@ -15,6 +16,12 @@ def batches(*sizes: int) -> Answers:
 
 def of_batches(found: Comparison) -> list[str]:
     return [note for note in found.notes if "batches" in note]
+
+
+def test_a_limit_is_said() -> None:
+    assert limit_notes(None) == []
+    assert limit_notes(1) == ["Asked of each suite: the first item only (--limit 1)."]
+    assert limit_notes(9) == ["Asked of each suite: the first 9 items only (--limit 9)."]
 
 
 def test_batches_that_were_halved_are_said_with_versions_sizes_and_items() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,10 @@ from lorachain import adapters, lineage
 from lorachain.config import StageConfig
 from lorachain.evaluation.advice import AdviceItem, advise, facts_of, read_rules
 from lorachain.evaluation.comparison import Comparison
+from lorachain.evaluation.comparison_text import forgetting_text
+from lorachain.evaluation.report import render_comparison
 
-N = 60
+N = 60  # items of each suite
 FIRST = "generation1_v1"
 
 
@@ -21,8 +25,9 @@ def lost(count: int) -> Answers:
     return [(WRONG, 8)] * count + [(RIGHT, 8)] * (N - count)
 
 
-def chain(root: Path, **losses: int) -> Comparison:
-    """v1 and what stands on it: how many items of v1's suite each has lost. Nothing is replayed."""
+def chain(root: Path, *, without: str = "", **losses: int) -> Comparison:
+    """v1 and what stands on it: how many items of v1's suite each has lost. Nothing is replayed.
+    `without` is a version that is there and not compared."""
     folders: dict[str, Path] = {}
     for name in losses:
         folder = root / name
@@ -37,6 +42,7 @@ def chain(root: Path, **losses: int) -> Comparison:
         lineage.write(folder, data)
         folders[name] = folder
     answers = {"base": lost(N), **{name: lost(count) for name, count in losses.items()}}
+    answers.pop(without, None)
     return judged(folders=folders, **{FIRST: answers, "other": dict.fromkeys(answers, lost(0))})
 
 
@@ -75,6 +81,40 @@ def test_what_was_lost_and_learned_again_is_not_forgotten(tmp_path: Path) -> Non
     found = chain(tmp_path, v1=0, v2=10, v3=0)
     assert found.forgetting[0].verdict == "equivalent"
     assert advice(found).holds == "no"
+
+
+def test_a_terminal_has_a_line_for_each_loss_near_and_far(tmp_path: Path) -> None:
+    shown = forgetting_text(chain(tmp_path, v1=0, v2=4, v3=8)).splitlines()
+    assert shown == [
+        "Lost on the suites of older versions:",
+        "  v3 lost 13 points of generation1_v1 since v1: worse (0 won, 8 lost of 60 items, "
+        "p = .008)",
+        "  v2 lost 7 points of generation1_v1 since v1: cannot tell (0 won, 4 lost of 60 items, "
+        "p = .250)",
+    ]
+    assert forgetting_text(chain(tmp_path / "kept", v1=4, v2=0)).startswith("No version has lost")
+    assert forgetting_text(chain(tmp_path / "first", v1=0)) == ""
+
+
+def test_a_loss_is_told_since_the_version_that_is_here(tmp_path: Path) -> None:
+    """v2 is not compared, so v3 stands on v1 here, and its parent is not asked."""
+    found = chain(tmp_path, without="v2", v1=0, v2=4, v3=8)
+    assert [(v.name, v.parent, v.stands_on) for v in found.versions[1:]] == [
+        ("v1", "base", "base"),
+        ("v3", "v2", "v1"),
+    ]
+    assert "v3 lost 13 points of generation1_v1 since v1: worse" in forgetting_text(found)
+
+
+def test_the_report_shows_each_change_with_its_test(tmp_path: Path) -> None:
+    found = chain(tmp_path, v1=0, v2=4, v3=8)
+    page = render_comparison(found, [], title="t")
+    part = page[page.index('<section id="forgetting">') : page.index('<section id="differences">')]
+    seen = " ".join(unescape(re.sub(r"<[^>]*>", " ", part)).split())
+    assert "−7 since v1 cannot tell −13 since v1 worse" in seen
+    assert "v3 lost 13 points of generation1_ v1 since v1 Worse. 0 won, 8 lost of 60 items" in seen
+    assert '<td class="down" title="0 won, 8 lost' in part
+    assert '<td class="" title="From 60 items: 0 won, 4 lost' in part, "it may be chance"
 
 
 def test_pairs_that_are_compared_anyway_are_tested_once(tmp_path: Path) -> None:

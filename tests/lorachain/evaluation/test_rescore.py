@@ -136,6 +136,31 @@ def test_a_new_scorer_is_a_new_column_and_flips_nothing(
     row = next(m for m in found.moved if (m.version, m.task) == ("base", None))
     assert (row.before, row.scored_before, row.after, row.scored_after) == (None, 0, 0.5, 4)
     assert found.scoring["default: age"][0] is None
+    assert all(m.new for m in found.moved)
+    assert "Scored now by default: age too (" in text(found)
+
+
+def test_a_task_that_is_named_with_the_defaults_own_scorers_is_no_change(
+    suite: Path, compared: Path, tmp_path: Path
+) -> None:
+    make_comparison(compared, suite)
+    path = tmp_path / "scorers.yaml"
+    entry = "{kind: numeric, name: age, path: age, absolute: 0}"
+    path.write_text(f"tasks: {{card: [schema, {entry}], short: [schema]}}", encoding="utf-8")
+    assert list(again(compared, scorers=read_scorers(path)).scoring) == ["card: age"]
+
+
+def test_a_table_of_many_means_is_cut_and_the_newest_version_stands_first(
+    suite: Path, compared: Path, tmp_path: Path
+) -> None:
+    make_comparison(compared, suite)
+    path = tmp_path / "scorers.yaml"
+    entries = [f"{{kind: numeric, name: a{i}, path: age, absolute: 0}}" for i in range(20)]
+    path.write_text(f"default: [schema, {', '.join(entries)}]", encoding="utf-8")
+    lines = text(again(compared, scorers=read_scorers(path))).splitlines()
+    rows = [line for line in lines if "(all)" in line]
+    assert [row.split()[0] for row in rows] == ["v1"] * 20 + ["base"] * 10
+    assert "... and 90 more means, in rescore.json" in lines
 
 
 def test_what_can_no_longer_be_scored_is_not_wrong(

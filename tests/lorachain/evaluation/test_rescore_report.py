@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rescore_support import CARD, GOOD, make_judged, write_lines
+from rescore_support import CARD, CREATED, GOOD, make_judged, write_lines
 
 from lorachain.errors import UserError
+from lorachain.evaluation.compare import compare
+from lorachain.evaluation.comparison_folder import write_comparison
+from lorachain.evaluation.rescore import rescored
 from lorachain.evaluation.rescore_command import Request, run
+from lorachain.evaluation.run_record import read_run
 
 N = 24
 BAD = "I do not know."
@@ -27,6 +31,17 @@ def compared(tmp_path: Path) -> Path:
 
 def write_schema(folder: Path, **changes: Any) -> None:
     (folder / "card.schema.json").write_text(json.dumps(CARD | changes), encoding="utf-8")
+
+
+def two_suites(one: Path, folder: Path, suites: list[Path]) -> None:
+    """The comparison of `one` again, on these suites."""
+    record = read_run(one)
+    evaluation = rescored(record, suites=suites)
+    write_comparison(
+        *(folder, evaluation, compare(evaluation, created=CREATED)),
+        store=record.store,
+        title="Two",
+    )
 
 
 def load(path: Path) -> Any:
@@ -88,6 +103,26 @@ def test_nothing_moved_is_one_sentence(compared: Path) -> None:
         "What the change of scoring moved Nothing: 72 stored answers were scored again, and every "
         "score and every verdict is what it was on 2026-03-14."
     )
+
+
+def test_suites_that_are_left_out_change_no_verdict(compared: Path, tmp_path: Path) -> None:
+    """What is over all suites is another verdict without one of them: then it was one before too,
+    and what moved is the scoring's doing alone."""
+    make_judged(compared, LEARNED)
+    two = tmp_path / "two"
+    many, lines = tmp_path / "many.jsonl", (tmp_path / "many.jsonl").read_text(encoding="utf-8")
+    few = tmp_path / "few.jsonl"
+    few.write_text("".join(lines.splitlines(keepends=True)[:12]), encoding="utf-8")
+    two_suites(compared, two, [many, few])
+    over_both = {(o["earlier"], o["later"]): o for o in load(two / "comparison.json")["overall"]}
+    assert over_both["v1", "v2"]["verdict"] == "better"
+    shown = run(Request(two, suites=(few,)))
+    assert shown.startswith("All 6 verdicts are as before:\nv2 against v1: cannot tell, as before")
+    assert "Left out: many; the verdicts, those before too, are without." in shown
+    assert "Nothing moved." in shown
+    write_schema(tmp_path, required=["name"])
+    moved = run(Request(two, suites=(few,)))
+    assert "v1 against base: cannot tell -> better (on few)" in moved
 
 
 def test_what_the_comparison_had_is_kept(compared: Path, tmp_path: Path) -> None:
@@ -176,8 +211,8 @@ def test_a_suite_that_was_left_out_is_said(compared: Path, tmp_path: Path) -> No
     record["suites"].append({"name": "gone", "path": str(tmp_path / "gone.jsonl"), "sha256": "x"})
     (compared / "run.json").write_text(json.dumps(record), encoding="utf-8")
     shown = run(Request(compared, suites=(tmp_path / "many.jsonl",)))
-    assert "Left out: gone; what is over all suites is without." in shown
-    assert "gone; what is said over all suites is without" in section(compared / "rescored")
+    assert "Left out: gone; the verdicts, those before too, are without." in shown
+    assert "gone; the verdicts, those before too, are without" in section(compared / "rescored")
 
 
 def test_hostile_text_stays_text(compared: Path, tmp_path: Path) -> None:

@@ -499,7 +499,7 @@ tasks:
         "default[9]: mine.py:one must take two arguments",
         "default[10]: mine.py:number is no function but int",
         "default[11]: needs `function`",
-        "default[12]: schema 'envelop' is not known; known are envelope",
+        "default[12]: schema 'envelop' is not known; known are ",
         "default[13]: the name task_valid is kind schema's own",
         "default[15]: twice stands here twice",
         "default: more than one scorer is marked `headline`",
