@@ -124,7 +124,7 @@ def test_every_bad_row_is_named_at_once(tmp_path: Path) -> None:
         2: "needs one of `messages`, `prompt` and `question`",
         3: "expected an object, got str",
         4: "`answer` must be a text or a number, got list",
-        5: "schema 'nonsense' is not known; known are envelope",
+        5: "schema 'nonsense' is not known; known are ",
         6: "`checks[0]` `path` 'a..b' is no path",
         7: "`expected` must be an object",
         8: "`topic` must be a text, got int",
